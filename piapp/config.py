@@ -1,0 +1,289 @@
+"""config.toml: what may stand in it, what it means, and what is said when it is wrong.
+
+The frozen dataclasses below are the schema and the defaults. Every field carries a Rule: what values it takes, in
+words for the person who wrote the file, and how a TOML value becomes the field's. The command line's overrides go
+through the same rules. Nothing here touches a device or the network.
+"""
+
+import dataclasses
+import difflib
+import functools
+import re
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from piapp.errors import ConfigError
+
+SEARCHED = (Path("config.toml"), Path("/etc/piapp/config.toml"))
+
+
+class Size(NamedTuple):
+    """A picture's width and height in pixels."""
+
+    width: int
+    height: int
+
+    def __str__(self) -> str:
+        return f"{self.width}x{self.height}"
+
+
+class Rule(NamedTuple):
+    """What a setting takes. `parse` raises ValueError on anything else; it must not raise another error."""
+
+    allowed: str
+    parse: Callable[[object], Any]
+
+
+def _whole(low: int, high: int, unit: str = "") -> Rule:
+    def parse(value: object) -> int:
+        if type(value) is not int or not low <= value <= high:
+            raise ValueError
+        return value
+
+    return Rule(f"a whole number from {low} to {high}{unit}", parse)
+
+
+def _seconds(low: float, high: float) -> Rule:
+    def parse(value: object) -> float:
+        if type(value) not in (int, float) or not low <= value <= high:  # type: ignore[operator]
+            raise ValueError
+        return float(value)  # type: ignore[arg-type]
+
+    return Rule(f"a number of seconds from {low:g} to {high:g}", parse)
+
+
+def _text() -> Rule:
+    def parse(value: object) -> str:
+        if not isinstance(value, str) or not value.isprintable():
+            raise ValueError
+        return value.strip()
+
+    return Rule("text between quotes", parse)
+
+
+def _name() -> Rule:
+    def parse(value: object) -> str:
+        if not isinstance(value, str) or not re.fullmatch(r"[^\W_][\w .-]{0,31}", value) or value != value.strip():
+            raise ValueError
+        return value
+
+    return Rule('up to 32 letters, digits, spaces, "-", "_" and ".", beginning with a letter or digit', parse)
+
+
+def _one_of(*choices: str | int) -> Rule:
+    def parse(value: object) -> str | int:
+        if type(value) not in (str, int) or value not in choices:
+            raise ValueError
+        return value  # type: ignore[return-value]
+
+    return Rule("one of " + ", ".join(f'"{c}"' if isinstance(c, str) else str(c) for c in choices), parse)
+
+
+def _yes_no() -> Rule:
+    def parse(value: object) -> bool:
+        if not isinstance(value, bool):
+            raise ValueError
+        return value
+
+    return Rule("true or false", parse)
+
+
+def _resolution() -> Rule:
+    def parse(value: object) -> Size:
+        found = re.fullmatch(r"\s*(\d{1,5})\s*[x×]\s*(\d{1,5})\s*", value) if isinstance(value, str) else None
+        if not found:
+            raise ValueError
+        size = Size(int(found[1]), int(found[2]))
+        if not all(64 <= side <= 8192 and side % 2 == 0 for side in size):
+            raise ValueError
+        return size
+
+    return Rule('width x height, even numbers from 64 to 8192, as in "1280x720"', parse)
+
+
+def _host_names() -> Rule:
+    def parse(value: object) -> tuple[str, ...]:
+        if not isinstance(value, list) or not all(
+            isinstance(name, str) and re.fullmatch(r"[A-Za-z0-9_.-]{1,253}", name) for name in value
+        ):
+            raise ValueError
+        return tuple(name.lower().rstrip(".") for name in value)
+
+    return Rule('a list of names without "http://" and port, as in ["cam.example.org"]', parse)
+
+
+def _setting(default: Any, rule: Rule) -> Any:
+    return field(default=default, metadata={"rule": rule})
+
+
+@dataclass(frozen=True)
+class ServerConfig:
+    """[server]: where viewers connect, and how many may."""
+
+    host: str = _setting("", _text())  # empty: all addresses, IPv4 and IPv6
+    port: int = _setting(8080, _whole(1, 65535))
+    allowed_hosts: tuple[str, ...] = _setting((), _host_names())
+    max_viewers: int = _setting(100, _whole(1, 10000))
+    viewer_timeout_s: float = _setting(10.0, _seconds(1, 3600))
+
+
+@dataclass(frozen=True)
+class CameraConfig:
+    """One [[camera]]."""
+
+    name: str = _setting("camera", _name())
+    source: str = _setting("auto", _one_of("auto", "picamera2", "usb", "images", "pattern"))
+    device: str = _setting("", _text())
+    resolution: Size = _setting(Size(1280, 720), _resolution())
+    framerate: int = _setting(30, _whole(1, 120, " pictures per second"))
+    quality: int = _setting(80, _whole(1, 100))
+    hflip: bool = _setting(False, _yes_no())
+    vflip: bool = _setting(False, _yes_no())
+    rotation: int = _setting(0, _one_of(0, 90, 180, 270))
+    idle_stop_s: float = _setting(10.0, _seconds(0, 86400))
+
+
+@dataclass(frozen=True)
+class Config:
+    """All settings. There is always at least one camera; their names differ."""
+
+    server: ServerConfig = ServerConfig()
+    cameras: tuple[CameraConfig, ...] = (CameraConfig(),)
+    path: Path | None = None  # None: no file was found, these are the defaults
+
+
+TABLES: dict[str, type[ServerConfig] | type[CameraConfig]] = {"server": ServerConfig, "camera": CameraConfig}
+
+
+def rules(table: type) -> dict[str, Rule]:
+    """The settings of one table: key → rule, in the file's order."""
+    return {f.name: f.metadata["rule"] for f in dataclasses.fields(table)}
+
+
+def find(path: Path | None) -> Path | None:
+    """The file to read: the one asked for, else the first of SEARCHED that is there."""
+    return path or next((candidate for candidate in SEARCHED if candidate.is_file()), None)
+
+
+def load(path: Path | None = None) -> Config:
+    """Read the settings; the defaults where there is no file. Raises ConfigError."""
+    path = find(path)
+    if path is None:
+        return Config()
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path} is not UTF-8 text: save it as UTF-8 in your editor") from error
+    return dataclasses.replace(parse(text, str(path)), path=path)
+
+
+def parse(text: str, file: str) -> Config:
+    """Settings from the text of a config.toml; `file` is its name for errors. Raises ConfigError."""
+    try:
+        raw = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f'{file}: {error}. Text stands between quotes, as in name = "door"') from error
+    for key in raw:
+        if key not in TABLES:
+            raise ConfigError(f"{_place(file, text, key)}: {_unknown(key, TABLES, 'a section')}")
+    server, cameras = raw.get("server", {}), raw.get("camera", [{}])
+    if not isinstance(server, dict):
+        raise ConfigError(f"{_place(file, text, 'server')}: server is a section: write [server] on a line of its own")
+    if not isinstance(cameras, list) or not cameras or not all(isinstance(camera, dict) for camera in cameras):
+        raise ConfigError(
+            f"{_place(file, text, 'camera')}: camera is a list of sections: write [[camera]], with two brackets"
+        )
+    config = Config(
+        server=ServerConfig(**_values("server", server, functools.partial(_place, file, text, "server", 0))),
+        cameras=tuple(
+            _camera(camera, i, functools.partial(_place, file, text, "camera", i)) for i, camera in enumerate(cameras)
+        ),
+    )
+    names = [camera.name for camera in config.cameras]
+    for i, name in enumerate(names):
+        if name in names[:i]:
+            where = _place(file, text, "camera", i, "name")
+            raise ConfigError(f'{where}: name = "{name}" is taken by another camera: each needs a name of its own')
+    return config
+
+
+def override(config: Config, options: Mapping[str, object]) -> Config:
+    """Lay the command line's options over the settings: host and port, and source and device of the first camera.
+
+    Options that are None are left alone. Raises ConfigError that names the option.
+    """
+    given = {key: value for key, value in options.items() if value is not None}
+
+    def place(key: str) -> str:
+        return f"--{key}"
+
+    server = {key: value for key, value in given.items() if key in rules(ServerConfig)}
+    camera = {key: value for key, value in given.items() if key in rules(CameraConfig)}
+    first, *others = config.cameras
+    return dataclasses.replace(
+        config,
+        server=dataclasses.replace(config.server, **_values("server", server, place)),
+        cameras=(dataclasses.replace(first, **_values("camera", camera, place)), *others),
+    )
+
+
+def _camera(raw: Mapping[str, object], index: int, place: Callable[[str], str]) -> CameraConfig:
+    values = {"name": f"camera{index + 1}"} if index else {}
+    return CameraConfig(**{**values, **_values("camera", raw, place)})
+
+
+def _values(table: str, raw: Mapping[str, object], place: Callable[[str], str]) -> dict[str, Any]:
+    """Check one table against its rules; `place` says where a key stands."""
+    known = rules(TABLES[table])
+    values = {}
+    for key, value in raw.items():
+        if key not in known:
+            raise ConfigError(f"{place(key)}: {_unknown(key, known, 'a setting')}")
+        try:
+            values[key] = known[key].parse(value)
+        except ValueError:
+            raise ConfigError(
+                f"{place(key)}: {key} = {_as_toml(value)} is not allowed: it takes {known[key].allowed}"
+            ) from None
+    return values
+
+
+def _unknown(key: str, known: Mapping[str, object], what: str) -> str:
+    near = difflib.get_close_matches(key.lower(), known, n=1, cutoff=0.6)
+    if near:
+        return f"{key} is not {what}. Did you mean {near[0]}?"
+    return f"{key} is not {what}. There are: {', '.join(known)}"
+
+
+def _as_toml(value: object) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, str):
+        return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    return str(value)
+
+
+def _place(file: str, text: str, table: str, index: int = 0, key: str | None = None) -> str:
+    """`config.toml, line 7`; without the line where the file is written in a way that hides it.
+
+    Found by reading the lines again, since tomllib does not keep them: the index-th header of the table, then the key.
+    Without a key: the header, or a top-level key of that name.
+    """
+    seen, here = -1, ""
+    for number, line in enumerate(text.splitlines(), 1):
+        header = re.match(r"\s*\[{1,2}\s*([\w-]+)\s*\]{1,2}", line)
+        if header:
+            here = header[1]
+            seen += here == table
+            if here == table and key is None:
+                return f"{file}, line {number}"
+        elif key is None and not here and re.match(rf"\s*{re.escape(table)}\s*[.=]", line):
+            return f"{file}, line {number}"
+        elif here == table and seen == index and key and re.match(rf"""\s*["']?{re.escape(key)}["']?\s*[.=]""", line):
+            return f"{file}, line {number}"
+    return file

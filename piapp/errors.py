@@ -1,0 +1,37 @@
+"""The errors that piapp expects, as a tree. Anything else is a bug and is logged with its traceback.
+
+PiappError
+├── ConfigError        the settings are wrong; str() is for the person who wrote them
+├── SourceError        a device cannot be opened, or has failed; a Camera restarts it
+├── Unsupported        this source cannot do what was asked (a flip, another quality)
+└── NoFreshFrame       no picture came within the time that a snapshot may take
+"""
+
+
+class PiappError(Exception):
+    """The root: whatever is raised on purpose."""
+
+
+class ConfigError(PiappError):
+    """The settings are wrong. The text names file, line, key, value and what is allowed."""
+
+
+class SourceError(PiappError):
+    """The device failed.
+
+    `what` is a short phrase in the past tense that stands in front of "12 s ago" ("Camera unplugged");
+    `hint` is what a person can do about it ("check the cable").
+    """
+
+    def __init__(self, what: str, hint: str) -> None:
+        super().__init__(f"{what}: {hint}")
+        self.what = what
+        self.hint = hint
+
+
+class Unsupported(PiappError):
+    """A source cannot do what was asked; the text is a whole sentence."""
+
+
+class NoFreshFrame(PiappError):
+    """No picture was taken in time; the text says why."""
