@@ -1,0 +1,405 @@
+"""One camera: its source, its hub, and the decision when the source runs.
+
+    idle ──(somebody watches)──▶ starting ──(first frame)──▶ running ──(nobody watches)──▶ idle
+                                    ▲                           │
+                                    └────(back-off)── failed ◀──┘  also from starting
+
+and `off` from everywhere while the switch is off. One task (`_supervise`) walks these states and is the only one to
+start or stop a thread; a second one (`_tell`) publishes a notice a second for as long as there is no picture. Device
+threads only ever touch their _Run and the Hub. All else here belongs to the event loop.
+
+Whether the device works is judged by the age of its newest frame, never by what its driver says: a loose ribbon cable
+raises no exception anywhere.
+"""
+
+import asyncio
+import contextlib
+import enum
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from piapp import notice
+from piapp.config import CameraConfig, Size
+from piapp.errors import NoFreshFrame, SourceError, Unsupported
+from piapp.frame import Frame
+from piapp.hub import Hub
+from piapp.sources.source import Source
+
+log = logging.getLogger(__name__)
+
+FIRST_FRAME_LIMIT_S = 20.0  # opening a Pi camera on a small board takes several seconds
+FROZEN_S, FROZEN_FRAMES = 3.0, 5  # a fault: no frame for so long, whichever is longer
+BACKOFF_S = (0.5, 30.0)  # first and longest pause before the next try; it doubles in between
+STEADY_S = 10.0  # after running so long the next fault begins with the first pause again
+STOP_LIMIT_S = 5.0
+NOTICE_EVERY_S = 1.0
+SNAPSHOT_LIMIT_S = 5.0
+
+
+class State(enum.StrEnum):
+    OFF = "off"
+    IDLE = "idle"
+    STARTING = "starting"
+    RUNNING = "running"
+    FAILED = "failed"
+
+
+class Watcher(Protocol):
+    """Whoever wants frames: a viewer, a snapshot, a consumer."""
+
+    def describe(self) -> dict[str, Any]:
+        """What the API tells of it."""
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Why there is no picture. An outage keeps its first cause: what the next tries say follows from it."""
+
+    what: str
+    hint: str
+    was_running: bool  # pictures had come before, so that this is not just a failed try to open it
+    since: float  # time.monotonic() when the outage began
+
+    def __str__(self) -> str:
+        return f"{self.what} {notice.ago(time.monotonic() - self.since)} ago: {self.hint}"
+
+
+class _Run:
+    """One opening of the device, in a thread of its own.
+
+    `nudge` is set in the event loop at the first frame and at the end. Once `stopping` is set nothing is published
+    any more, so that a thread that hangs in its driver cannot come back with an old picture.
+    """
+
+    def __init__(self, name: str, open_source: Callable[[], Source], hub: Hub, nudge: asyncio.Event) -> None:
+        self.stopping = threading.Event()
+        self.last_ns = time.monotonic_ns()  # when the newest frame came; before the first one, when this began
+        self.frames = 0
+        self.bytes = 0
+        self.source: Source | None = None  # None until the thread has made it
+        self.error: SourceError | None = None
+        self.ended = asyncio.Event()
+        self._open_source, self._hub, self._nudge = open_source, hub, nudge
+        self._loop = asyncio.get_running_loop()
+        self._started_ns = self.last_ns
+        threading.Thread(target=self._main, name=f"camera {name}", daemon=True).start()
+
+    @property
+    def lasted_s(self) -> float:
+        """From the start to the newest frame."""
+        return (self.last_ns - self._started_ns) / 1e9
+
+    def publish(self, jpeg: bytes, captured_ns: int, width: int, height: int) -> None:
+        """Called by the source, in whatever thread it has."""
+        if self.stopping.is_set():
+            return
+        self.last_ns = time.monotonic_ns()
+        self.frames += 1
+        self.bytes += len(jpeg)
+        self._hub.publish(jpeg, captured_ns, width, height)
+        if self.frames == 1:
+            self._in_loop(self._nudge.set)
+
+    def _main(self) -> None:
+        try:
+            self.source = self._open_source()
+            self.source.run(self.publish, self.stopping)
+        except SourceError as error:
+            self.error = error
+        except Exception:
+            log.exception("%s: unexpected error", threading.current_thread().name)
+            self.error = SourceError("Camera failed in a way nobody expected", "the log has the details")
+        self._in_loop(self.ended.set)
+        self._in_loop(self._nudge.set)
+
+    def _in_loop(self, call: Callable[[], None]) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop is closed: the program is ending
+            self._loop.call_soon_threadsafe(call)
+
+
+class Camera:
+    """Made in the event loop; start() before use, stop() at the end."""
+
+    def __init__(self, config: CameraConfig, open_source: Callable[[], Source]) -> None:
+        """`open_source` makes a new Source for each opening; it is called in the source's thread."""
+        self.config = config
+        self.name = config.name
+        self.hub = Hub()
+        self.on = True  # the user's switch; no viewer overrides it
+        self.state = State.IDLE
+        self.fault: Fault | None = None  # of the outage that lasts, or the last one: see `state`
+        self.quality = config.quality
+        self.fps = 0.0  # measured over the last second
+        self.bytes_per_s = 0.0
+        self.restarts = 0
+        self.watchers: set[Watcher] = set()
+        self._open_source = open_source
+        self._since = time.monotonic()  # when `state` began
+        self._size = config.resolution  # of the newest picture; notices are drawn as large
+        self._frames_before = self._bad_before = 0  # of the runs that have ended
+        self._measured = (time.monotonic(), 0, 0)  # when, frames and bytes of the run by then
+        self._logged = ""  # the last fault that was logged
+        self._run: _Run | None = None
+        self._idle: asyncio.TimerHandle | None = None  # runs from the last watcher's leaving to the device's closing
+        self._nudge = asyncio.Event()  # for _supervise: something has changed
+        self._changed = asyncio.Event()  # for _tell: the state has changed
+        self._tasks: list[asyncio.Task[None]] = []
+        self._frozen_s = max(FROZEN_S, FROZEN_FRAMES / config.framerate)
+
+    async def start(self) -> None:
+        self._tasks = [
+            asyncio.create_task(walk(), name=f"{self.name} {walk.__name__}") for walk in (self._supervise, self._tell)
+        ]
+        for task in self._tasks:
+            task.add_done_callback(_log_crash)
+
+    async def stop(self, limit_s: float = STOP_LIMIT_S) -> None:
+        """Close the device; a thread that does not end within the limit is left behind."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._idle:
+            self._idle.cancel()
+        if self._run:
+            await self._end(self._run, limit_s)
+
+    # --- who watches ---
+
+    def watch(self, watcher: Watcher) -> None:
+        """From now on frames are wanted. Pairs with unwatch()."""
+        self.watchers.add(watcher)
+        if self._idle:
+            self._idle.cancel()
+            self._idle = None
+        self._nudge.set()
+        self._changed.set()
+
+    def unwatch(self, watcher: Watcher) -> None:
+        """Calling it twice does no harm."""
+        if watcher in self.watchers:
+            self.watchers.remove(watcher)
+            if not self.watchers:
+                self._idle = asyncio.get_running_loop().call_later(self.config.idle_stop_s, self._stop_idle)
+
+    @contextlib.contextmanager
+    def watching(self, watcher: Watcher) -> Iterator[None]:
+        self.watch(watcher)
+        try:
+            yield
+        finally:
+            self.unwatch(watcher)
+
+    async def fresh_frame(self, watcher: Watcher, limit_s: float = SNAPSHOT_LIMIT_S) -> Frame:
+        """A picture that was taken after this call. Wakes the camera. Raises NoFreshFrame, which says why."""
+        asked_ns, number = time.monotonic_ns(), 0
+        if not self.on:
+            raise NoFreshFrame(f"The camera {self.name} is switched off.")
+        with self.watching(watcher):
+            try:
+                async with asyncio.timeout(limit_s):
+                    while True:
+                        frame = await self.hub.newer_than(number)
+                        if frame.captured_ns >= asked_ns and not frame.notice:
+                            return frame
+                        number = frame.number
+            except TimeoutError:
+                reason = self._words() or "The camera gives no pictures."
+                raise NoFreshFrame(f"No picture from {self.name} within {limit_s:g} s. {reason}") from None
+
+    # --- what a user may change ---
+
+    def switch(self, on: bool) -> None:
+        """For everybody, at once. Off closes the device."""
+        if on != self.on:
+            self.on = on
+            log.info("%s: switched %s", self.name, "on" if on else "off")
+            self._nudge.set()
+
+    def set_quality(self, quality: int) -> None:
+        """1–100, from the next frame on and for later openings. Raises Unsupported."""
+        source = self._run.source if self._run else None
+        if source is None:
+            raise Unsupported("The quality can be changed while the camera is running: open its stream first.")
+        source.set_quality(quality)
+        self.quality = quality
+
+    # --- what can be known ---
+
+    @property
+    def frames(self) -> int:
+        """Pictures since the program began."""
+        return self._frames_before + (self._run.frames if self._run else 0)
+
+    @property
+    def bad_frames(self) -> int:
+        """Torn or broken pictures that the sources have dropped."""
+        source = self._run.source if self._run else None
+        return self._bad_before + (source.bad_frames if source else 0)
+
+    def describe(self) -> dict[str, Any]:
+        """The camera as the API shows it."""
+        newest = self.hub.newest if self.state is State.RUNNING else None
+        source = self._run.source if self._run else None
+        return {
+            "name": self.name,
+            "on": self.on,
+            "state": self.state,
+            "since_s": round(time.monotonic() - self._since, 1),
+            "message": self._words(),
+            "source": source.kind if source else self.config.source,
+            "device": source.device if source else self.config.device,
+            "encoder": source.encoder if source else "",
+            "negotiated": source.negotiated if source else "",
+            "quality": self.quality,
+            "width": newest.width if newest else None,
+            "height": newest.height if newest else None,
+            "age_ms": round((time.monotonic_ns() - newest.captured_ns) / 1e6, 1) if newest else None,
+            "fps": round(self.fps, 2),
+            "kbit_per_s": round(self.bytes_per_s * 8 / 1000),
+            "frames": self.frames,
+            "bad_frames": self.bad_frames,
+            "restarts": self.restarts,
+            "fault": str(self.fault) if self.fault else None,
+            "viewers": [watcher.describe() for watcher in self.watchers],
+        }
+
+    def _words(self) -> str:
+        """Why there is no picture; empty when there is one, or nobody asked for any."""
+        here = notice.ago(time.monotonic() - self._since)
+        if self.state is State.OFF:
+            return f"Camera switched off {here} ago: switch it on at piapp's page"
+        if self.state is State.FAILED or (self.state is State.STARTING and self.fault):
+            return str(self.fault)
+        return f"Camera is starting, for {here} now" if self.state is State.STARTING else ""
+
+    # --- the walk through the states ---
+
+    def _wanted(self) -> bool:
+        return self.on and (bool(self.watchers) or self._idle is not None)
+
+    def _stop_idle(self) -> None:
+        self._idle = None
+        self._nudge.set()
+
+    def _enter_unwanted(self) -> None:
+        self._enter(State.IDLE if self.on else State.OFF)
+
+    def _enter(self, state: State) -> None:
+        if state is not self.state:
+            self.state, self._since = state, time.monotonic()
+            if state is not State.RUNNING:
+                self.hub.forget()
+            self._changed.set()
+
+    async def _supervise(self) -> None:
+        pause, longest = BACKOFF_S
+        while True:
+            while not self._wanted():
+                self._enter_unwanted()
+                await _event(self._nudge, None)
+            self._enter(State.STARTING)
+            run = self._run = _Run(self.name, self._open_source, self.hub, self._nudge)
+            error = await self._watch(run)
+            if run.lasted_s > STEADY_S:
+                pause = BACKOFF_S[0]
+            if error is not None:
+                self._fail(error, was_running=run.frames > 0)
+            elif not self._wanted():
+                self._enter_unwanted()
+            ended = await self._end(run)
+            if self._wanted():
+                await self._while_wanted(pause)
+                pause = min(pause * 2, longest)
+            while not ended:  # opening the device a second time would find it busy, or hang as well
+                ended = await self._end(run)
+            self._frames_before += run.frames
+            self._bad_before += run.source.bad_frames if run.source else 0
+            self._run = None
+
+    async def _watch(self, run: _Run) -> SourceError | None:
+        """Until the run ends by itself, freezes, or is not wanted any more; the error if there was one."""
+        while self._wanted():
+            if run.frames and self.state is State.STARTING:
+                self.fault = None
+                self._enter(State.RUNNING)
+                log.info("%s: running: %s", self.name, run.source.negotiated if run.source else "")
+            if run.ended.is_set():
+                return run.error
+            limit_s = self._frozen_s if run.frames else FIRST_FRAME_LIMIT_S
+            left_s = limit_s - (time.monotonic_ns() - run.last_ns) / 1e9
+            if left_s <= 0:
+                return SourceError("Camera stopped sending pictures", "check the cable; piapp keeps trying")
+            await _event(self._nudge, left_s)
+        return None
+
+    def _fail(self, error: SourceError, was_running: bool) -> None:
+        """Say it in the log and on the picture. An outage keeps its first words: "unplugged", not "not found"."""
+        self.restarts += 1
+        if self.fault is None or was_running or not self.fault.was_running:
+            since = self.fault.since if self.fault and not was_running else time.monotonic()
+            self.fault = Fault(error.what, error.hint, was_running, since)
+        if str(error) != self._logged:  # an outage is one line, not one for every try
+            self._logged = str(error)
+            log.warning("%s: %s", self.name, error)
+        self._enter(State.FAILED)
+
+    async def _end(self, run: _Run, limit_s: float = STOP_LIMIT_S) -> bool:
+        """Ask the run to stop and wait for it; False when its thread hangs in the driver."""
+        run.stopping.set()
+        try:
+            async with asyncio.timeout(limit_s):
+                await run.ended.wait()
+        except TimeoutError:
+            log.warning("%s: the device does not let go after %g s", self.name, limit_s)
+            return False
+        return True
+
+    async def _while_wanted(self, limit_s: float) -> None:
+        """Wait, but not for a camera that nobody wants any more."""
+        until = time.monotonic() + limit_s
+        while self._wanted() and (left_s := until - time.monotonic()) > 0:
+            await _event(self._nudge, left_s)
+
+    # --- the notices ---
+
+    async def _tell(self) -> None:
+        """Once a second, and when the state changes: measure, and publish a notice where a picture is missing."""
+        while True:
+            await _event(self._changed, NOTICE_EVERY_S)
+            self._measure()
+            words = self._words()
+            young = self.state is State.STARTING and time.monotonic() - self._since < NOTICE_EVERY_S
+            if not words or not self.watchers or (young and not self.fault):
+                continue
+            jpeg = await asyncio.to_thread(notice.draw, self.name, words, self._size)
+            come = self.state is State.STARTING and self._run is not None and self._run.frames > 0
+            if self.state is not State.RUNNING and not come:  # a first picture while this was drawn: it comes first
+                self.hub.publish(jpeg, time.monotonic_ns(), *self._size, words)
+
+    def _measure(self) -> None:
+        """The rates since the last call, at most once in half a second; the size of the picture."""
+        now, frames, size = time.monotonic(), self.frames, self._run.bytes if self._run else 0
+        before, frames_before, size_before = self._measured
+        if now - before >= NOTICE_EVERY_S / 2:
+            self.fps = (frames - frames_before) / (now - before)
+            self.bytes_per_s = max(0, size - size_before) / (now - before)
+            self._measured = (now, frames, size)
+        if self.hub.newest:
+            self._size = Size(self.hub.newest.width, self.hub.newest.height)
+
+
+async def _event(event: asyncio.Event, limit_s: float | None) -> None:
+    """Wait for the event, or the limit; leave it cleared."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(limit_s):
+            await event.wait()
+    event.clear()
+
+
+def _log_crash(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (error := task.exception()):
+        log.critical("%s ended: this is a bug in piapp", task.get_name(), exc_info=error)

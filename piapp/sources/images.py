@@ -1,0 +1,88 @@
+"""A folder of JPEG files, shown one after the other for ever; their bytes are passed on as they are.
+
+Files that are added or removed while it runs are noticed at once, by the folder's own time of change. A broken one is
+skipped, and tried again in the next round.
+"""
+
+import bisect
+import logging
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from piapp.config import CameraConfig
+from piapp.errors import SourceError
+from piapp.sources import jpeg
+from piapp.sources.source import Publish, Source
+
+log = logging.getLogger(__name__)
+
+
+class Images(Source):
+    """`device` is the folder; *.jpg and *.jpeg in it, in the order of their names."""
+
+    kind = "images"
+
+    def __init__(self, config: CameraConfig) -> None:
+        super().__init__(config)
+        if not config.device:
+            raise SourceError("No folder of images named", 'set device = "/path/to/folder" in config.toml')
+        if config.hflip or config.vflip or config.rotation:
+            raise SourceError("Images cannot be turned", "set hflip, vflip and rotation back in config.toml")
+        self.encoder = "the files' own"
+        self._folder = Path(config.device)
+        self._listed: list[str] = []
+        self._changed = 0  # the folder's time of change when it was listed
+        self._bad: set[str] = set()  # files already complained of
+
+    def run(self, publish: Publish, stopping: threading.Event) -> None:
+        interval, due = 1 / self.config.framerate, time.monotonic()
+        for picture in self._pictures():
+            if stopping.wait(max(0.0, due - time.monotonic())):
+                return
+            publish(picture, time.monotonic_ns(), *jpeg.size(picture))
+            due = max(due + interval, time.monotonic() - interval)
+
+    def _pictures(self) -> Iterator[bytes]:
+        """Every good picture in turn, for ever. The folder may change between any two."""
+        name, bad_in_a_row = "", 0
+        while True:
+            names = self._names()
+            name = names[bisect.bisect_right(names, name) % len(names)]
+            if picture := self._read(name):
+                bad_in_a_row = 0
+                yield picture
+            elif (bad_in_a_row := bad_in_a_row + 1) >= len(names):
+                raise SourceError("No JPEG in the folder could be read", f"look at the files in {self._folder}")
+
+    def _names(self) -> list[str]:
+        """The files' names in order; read anew only when the folder has changed. Never empty."""
+        try:
+            changed = self._folder.stat().st_mtime_ns
+            if changed != self._changed:
+                names = sorted(p.name for p in self._folder.iterdir() if p.suffix.lower() in (".jpg", ".jpeg"))
+                self._changed, self._listed = changed, names
+                self.negotiated = f"{len(names)} files at {self.config.framerate} fps"
+        except OSError as error:
+            raise SourceError(f"Folder of images lost ({error.strerror})", f"look at {self._folder}") from error
+        if not self._listed:
+            raise SourceError("No JPEG found in the folder", f"put some into {self._folder}")
+        return self._listed
+
+    def _read(self, name: str) -> bytes | None:
+        """The file's bytes; None when it is no whole JPEG (or gone), with one log line for each such file."""
+        try:
+            whole = jpeg.complete((self._folder / name).read_bytes())
+            if whole is not None:
+                jpeg.size(whole)
+                self._bad.discard(name)
+                return whole
+            reason = "not a whole JPEG"
+        except (OSError, ValueError) as error:
+            reason = str(error)
+        if name not in self._bad:
+            self._bad.add(name)
+            self.bad_frames += 1
+            log.warning("%s: skipped: %s", self._folder / name, reason)
+        return None
