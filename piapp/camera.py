@@ -6,7 +6,7 @@
 
 and `off` from everywhere while the switch is off. One task (`_supervise`) walks these states and is the only one to
 start or stop a thread; a second one (`_tell`) publishes a notice a second for as long as there is no picture. Device
-threads only ever touch their _Run and the Hub. All else here belongs to the event loop.
+threads only ever touch their Run and the Hub. All else here belongs to the event loop.
 
 Whether the device works is judged by the age of its newest frame, never by what its driver says: a loose ribbon cable
 raises no exception anywhere.
@@ -16,7 +16,6 @@ import asyncio
 import contextlib
 import enum
 import logging
-import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -27,6 +26,7 @@ from piapp.config import CameraConfig, Size
 from piapp.errors import NoFreshFrame, SourceError, Unsupported
 from piapp.frame import Frame
 from piapp.hub import Hub
+from piapp.run import Run
 from piapp.sources.source import Source
 
 log = logging.getLogger(__name__)
@@ -68,59 +68,6 @@ class Fault:
         return f"{self.what} {notice.ago(time.monotonic() - self.since)} ago: {self.hint}"
 
 
-class _Run:
-    """One opening of the device, in a thread of its own.
-
-    `nudge` is set in the event loop at the first frame and at the end. Once `stopping` is set nothing is published
-    any more, so that a thread that hangs in its driver cannot come back with an old picture.
-    """
-
-    def __init__(self, name: str, open_source: Callable[[], Source], hub: Hub, nudge: asyncio.Event) -> None:
-        self.stopping = threading.Event()
-        self.last_ns = time.monotonic_ns()  # when the newest frame came; before the first one, when this began
-        self.frames = 0
-        self.bytes = 0
-        self.source: Source | None = None  # None until the thread has made it
-        self.error: SourceError | None = None
-        self.ended = asyncio.Event()
-        self._open_source, self._hub, self._nudge = open_source, hub, nudge
-        self._loop = asyncio.get_running_loop()
-        self._started_ns = self.last_ns
-        threading.Thread(target=self._main, name=f"camera {name}", daemon=True).start()
-
-    @property
-    def lasted_s(self) -> float:
-        """From the start to the newest frame."""
-        return (self.last_ns - self._started_ns) / 1e9
-
-    def publish(self, jpeg: bytes, captured_ns: int, width: int, height: int) -> None:
-        """Called by the source, in whatever thread it has."""
-        if self.stopping.is_set():
-            return
-        self.last_ns = time.monotonic_ns()
-        self.frames += 1
-        self.bytes += len(jpeg)
-        self._hub.publish(jpeg, captured_ns, width, height)
-        if self.frames == 1:
-            self._in_loop(self._nudge.set)
-
-    def _main(self) -> None:
-        try:
-            self.source = self._open_source()
-            self.source.run(self.publish, self.stopping)
-        except SourceError as error:
-            self.error = error
-        except Exception:
-            log.exception("%s: unexpected error", threading.current_thread().name)
-            self.error = SourceError("Camera failed in a way nobody expected", "the log has the details")
-        self._in_loop(self.ended.set)
-        self._in_loop(self._nudge.set)
-
-    def _in_loop(self, call: Callable[[], None]) -> None:
-        with contextlib.suppress(RuntimeError):  # the loop is closed: the program is ending
-            self._loop.call_soon_threadsafe(call)
-
-
 class Camera:
     """Made in the event loop; start() before use, stop() at the end."""
 
@@ -135,7 +82,7 @@ class Camera:
         self.quality = config.quality
         self.fps = 0.0  # measured over the last second
         self.bytes_per_s = 0.0
-        self.restarts = 0
+        self.faults = 0
         self.watchers: set[Watcher] = set()
         self._open_source = open_source
         self._since = time.monotonic()  # when `state` began
@@ -143,14 +90,14 @@ class Camera:
         self._frames_before = self._bad_before = 0  # of the runs that have ended
         self._measured = (time.monotonic(), 0, 0)  # when, frames and bytes of the run by then
         self._logged = ""  # the last fault that was logged
-        self._run: _Run | None = None
+        self._run: Run | None = None
         self._idle: asyncio.TimerHandle | None = None  # runs from the last watcher's leaving to the device's closing
         self._nudge = asyncio.Event()  # for _supervise: something has changed
         self._changed = asyncio.Event()  # for _tell: the state has changed
         self._tasks: list[asyncio.Task[None]] = []
         self._frozen_s = max(FROZEN_S, FROZEN_FRAMES / config.framerate)
 
-    async def start(self) -> None:
+    def start(self) -> None:
         self._tasks = [
             asyncio.create_task(walk(), name=f"{self.name} {walk.__name__}") for walk in (self._supervise, self._tell)
         ]
@@ -262,7 +209,7 @@ class Camera:
             "kbit_per_s": round(self.bytes_per_s * 8 / 1000),
             "frames": self.frames,
             "bad_frames": self.bad_frames,
-            "restarts": self.restarts,
+            "faults": self.faults,
             "fault": str(self.fault) if self.fault else None,
             "viewers": [watcher.describe() for watcher in self.watchers],
         }
@@ -302,7 +249,7 @@ class Camera:
                 self._enter_unwanted()
                 await _event(self._nudge, None)
             self._enter(State.STARTING)
-            run = self._run = _Run(self.name, self._open_source, self.hub, self._nudge)
+            run = self._run = Run(self.name, self._open_source, self.hub, self._nudge)
             error = await self._watch(run)
             if run.lasted_s > STEADY_S:
                 pause = BACKOFF_S[0]
@@ -320,7 +267,7 @@ class Camera:
             self._bad_before += run.source.bad_frames if run.source else 0
             self._run = None
 
-    async def _watch(self, run: _Run) -> SourceError | None:
+    async def _watch(self, run: Run) -> SourceError | None:
         """Until the run ends by itself, freezes, or is not wanted any more; the error if there was one."""
         while self._wanted():
             if run.frames and self.state is State.STARTING:
@@ -338,7 +285,7 @@ class Camera:
 
     def _fail(self, error: SourceError, was_running: bool) -> None:
         """Say it in the log and on the picture. An outage keeps its first words: "unplugged", not "not found"."""
-        self.restarts += 1
+        self.faults += 1
         if self.fault is None or was_running or not self.fault.was_running:
             since = self.fault.since if self.fault and not was_running else time.monotonic()
             self.fault = Fault(error.what, error.hint, was_running, since)
@@ -347,7 +294,7 @@ class Camera:
             log.warning("%s: %s", self.name, error)
         self._enter(State.FAILED)
 
-    async def _end(self, run: _Run, limit_s: float = STOP_LIMIT_S) -> bool:
+    async def _end(self, run: Run, limit_s: float = STOP_LIMIT_S) -> bool:
         """Ask the run to stop and wait for it; False when its thread hangs in the driver."""
         run.stopping.set()
         try:

@@ -77,7 +77,7 @@ def _one_of(*choices: str | int) -> Rule:
     def parse(value: object) -> str | int:
         if type(value) not in (str, int) or value not in choices:
             raise ValueError
-        return value  # type: ignore[return-value]
+        return value
 
     return Rule("one of " + ", ".join(f'"{c}"' if isinstance(c, str) else str(c) for c in choices), parse)
 

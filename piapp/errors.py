@@ -35,3 +35,7 @@ class Unsupported(PiappError):
 
 class NoFreshFrame(PiappError):
     """No picture was taken in time; the text says why."""
+
+
+class ListenError(PiappError):
+    """The port cannot be had; the text is a whole sentence that says what to do."""

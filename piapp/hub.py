@@ -1,4 +1,4 @@
-"""The newest frame of one camera, and the waking of whoever waits for it.
+"""The newest frame of one camera, and the telling of whoever waits for it.
 
 There is no queue, here or anywhere: a reader that is late takes the newest frame and never hears of the others. The
 device's thread stores the frame and, if no wake-up is on its way yet, sends one to the event loop; however many wait,
@@ -8,6 +8,7 @@ that is one call_soon_threadsafe a frame, and none while the loop is behind.
 import asyncio
 import contextlib
 import threading
+from collections.abc import Callable
 
 from piapp.frame import Frame
 
@@ -17,11 +18,13 @@ class Hub:
 
     def __init__(self) -> None:
         self.newest: Frame | None = None
+        # Called in the event loop with each newest frame. They must not block or raise, and may be added and removed
+        # at any time.
+        self.listeners: set[Callable[[Frame], None]] = set()
         self._loop = asyncio.get_running_loop()
-        self._lock = threading.Lock()  # guards the three below and the order of numbers
+        self._lock = threading.Lock()  # guards `newest`, the order of numbers and `_waking`
         self._number = 0
         self._waking = False
-        self._waiting: list[asyncio.Future[None]] = []
 
     def publish(self, jpeg: bytes, captured_ns: int, width: int, height: int, notice: str = "") -> None:
         """Make this the newest frame. Returns at once; never raises, not even after the event loop has ended."""
@@ -35,11 +38,19 @@ class Hub:
 
     async def newer_than(self, number: int) -> Frame:
         """The newest frame as soon as its number is above this one; 0 for any frame."""
-        while self.newest is None or self.newest.number <= number:
-            future = self._loop.create_future()
-            self._waiting.append(future)
-            await future
-        return self.newest
+        if self.newest and self.newest.number > number:
+            return self.newest
+        future: asyncio.Future[Frame] = self._loop.create_future()
+
+        def listener(frame: Frame) -> None:
+            if frame.number > number and not future.done():
+                future.set_result(frame)
+
+        self.listeners.add(listener)
+        try:
+            return await future
+        finally:
+            self.listeners.discard(listener)
 
     def forget(self) -> None:
         """Drop the newest frame: it is about to be old, and nobody shall take it for new. Numbers go on."""
@@ -49,7 +60,7 @@ class Hub:
     def _wake(self) -> None:
         with self._lock:
             self._waking = False
-        waiting, self._waiting = self._waiting, []
-        for future in waiting:
-            if not future.done():
-                future.set_result(None)
+            frame = self.newest
+        if frame:
+            for listener in tuple(self.listeners):
+                listener(frame)

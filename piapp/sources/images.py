@@ -38,9 +38,10 @@ class Images(Source):
 
     def run(self, publish: Publish, stopping: threading.Event) -> None:
         interval, due = 1 / self.config.framerate, time.monotonic()
-        for picture in self._pictures():
-            if stopping.wait(max(0.0, due - time.monotonic())):
-                return
+        pictures = self._pictures()
+        # reading while the event loop writes to its viewers would have both fight for the interpreter's lock
+        while not stopping.wait(max(0.0, due - time.monotonic())):
+            picture = next(pictures)
             publish(picture, time.monotonic_ns(), *jpeg.size(picture))
             due = max(due + interval, time.monotonic() - interval)
 

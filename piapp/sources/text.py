@@ -26,7 +26,8 @@ def _glyphs(height: int) -> Plane:
     divisor = CELL[0] // height
     width = CELL[1] // divisor
     blocks = glyphs[:, : height * divisor, : width * divisor].reshape(256, height, divisor, width, divisor)
-    return blocks.mean(axis=(2, 4)).astype(np.uint8)
+    small: Plane = blocks.mean(axis=(2, 4)).astype(np.uint8)
+    return small
 
 
 def _line(text: str, height: int) -> Plane:

@@ -1,0 +1,67 @@
+"""One opening of a device, in a thread of its own: the border between device threads and the event loop."""
+
+import asyncio
+import contextlib
+import logging
+import threading
+import time
+from collections.abc import Callable
+
+from piapp.errors import SourceError
+from piapp.hub import Hub
+from piapp.sources.source import Source
+
+log = logging.getLogger(__name__)
+
+
+class Run:
+    """Begins with its making; ends when the source returns or fails. The attributes may be read from anywhere.
+
+    `nudge` is set in the event loop at the first frame and at the end. Once `stopping` is set nothing is published
+    any more, so that a thread that hangs in its driver cannot come back with an old picture.
+    """
+
+    def __init__(self, name: str, open_source: Callable[[], Source], hub: Hub, nudge: asyncio.Event) -> None:
+        self.stopping = threading.Event()
+        self.last_ns = time.monotonic_ns()  # when the newest frame came; before the first one, when this began
+        self.frames = 0
+        self.bytes = 0
+        self.source: Source | None = None  # None until the thread has made it
+        self.error: SourceError | None = None
+        self.ended = asyncio.Event()
+        self._open_source, self._hub, self._nudge = open_source, hub, nudge
+        self._loop = asyncio.get_running_loop()
+        self._started_ns = self.last_ns
+        threading.Thread(target=self._main, name=f"camera {name}", daemon=True).start()
+
+    @property
+    def lasted_s(self) -> float:
+        """From the start to the newest frame."""
+        return (self.last_ns - self._started_ns) / 1e9
+
+    def publish(self, jpeg: bytes, captured_ns: int, width: int, height: int) -> None:
+        """Called by the source, in whatever thread it has."""
+        if self.stopping.is_set():
+            return
+        self.last_ns = time.monotonic_ns()
+        self.frames += 1
+        self.bytes += len(jpeg)
+        self._hub.publish(jpeg, captured_ns, width, height)
+        if self.frames == 1:
+            self._in_loop(self._nudge.set)
+
+    def _main(self) -> None:
+        try:
+            self.source = self._open_source()
+            self.source.run(self.publish, self.stopping)
+        except SourceError as error:
+            self.error = error
+        except Exception:
+            log.exception("%s: unexpected error", threading.current_thread().name)
+            self.error = SourceError("Camera failed in a way nobody expected", "the log has the details")
+        self._in_loop(self.ended.set)
+        self._in_loop(self._nudge.set)
+
+    def _in_loop(self, call: Callable[[], None]) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop is closed: the program is ending
+            self._loop.call_soon_threadsafe(call)

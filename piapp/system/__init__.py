@@ -1,0 +1,1 @@
+"""What piapp has to do with the computer that it runs on."""

@@ -1,0 +1,155 @@
+"""What every request passes: who may ask, and what every answer carries.
+
+Browsers are the danger: a web page from anywhere can send requests into the LAN from the browser of whoever reads it.
+Origin tells those apart, but not after DNS rebinding, where the foreign page's own name points here; only a list of the
+names by which piapp may be called stops that.
+"""
+
+import http.client
+import ipaddress
+import json
+import re
+import socket
+from dataclasses import dataclass, field
+from typing import Any, NoReturn
+
+from tornado import web
+
+from piapp.camera import Camera
+from piapp.config import ServerConfig
+from piapp.web.stream import Broadcast
+
+HEADERS = {
+    "Server": "piapp",
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; "
+    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'self'",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-store",
+}
+
+
+@dataclass
+class Site:
+    """What the handlers work with."""
+
+    config: ServerConfig
+    cameras: dict[str, Camera]
+    broadcasts: dict[str, Broadcast] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.broadcasts = {
+            name: Broadcast(camera, self.config.viewer_timeout_s) for name, camera in self.cameras.items()
+        }
+
+    def viewers(self) -> int:
+        return sum(len(camera.watchers) for camera in self.cameras.values())
+
+
+class Refusal(web.HTTPError):
+    """An answer other than 200, with the sentence that says why."""
+
+    def __init__(self, status: int, sentence: str, retry_after_s: int | None = None) -> None:
+        super().__init__(status)
+        self.sentence = sentence
+        self.retry_after_s = retry_after_s
+
+
+class Handler(web.RequestHandler):
+    """The base of every handler. Errors are answered in JSON: {"error": "a sentence"}."""
+
+    site: Site
+
+    def initialize(self, site: Site) -> None:
+        self.site = site
+
+    def set_default_headers(self) -> None:
+        for name, value in HEADERS.items():
+            self.set_header(name, value)
+
+    def prepare(self) -> None:
+        host = host_name(self.request.host)
+        if not allowed(host, self.site.config.allowed_hosts):
+            self.refuse(421, f'piapp does not answer to the name "{host}". Add it to allowed_hosts in config.toml.')
+        if self.request.method not in ("GET", "HEAD"):
+            self._check_change()
+
+    def _check_change(self) -> None:
+        origin = self.request.headers.get("Origin")
+        if origin is not None and origin.lower() not in (
+            f"{scheme}://{self.request.host.lower()}" for scheme in ("http", "https")
+        ):
+            self.refuse(403, "Only piapp's own page may change anything from a browser.")
+        if self.request.headers.get("Content-Type", "").split(";")[0].strip() != "application/json":
+            self.refuse(415, "Send application/json.")
+
+    def camera(self, name: str | None, number: str | None = None) -> Camera:
+        """By name; or by number, from 0, in addresses for other programs; the first one without either."""
+        cameras = self.site.cameras
+        if name is not None:
+            if name not in cameras:
+                self.refuse(404, f'There is no camera "{name}". There are: {", ".join(cameras)}.')
+            return cameras[name]
+        if int(number or 0) >= len(cameras):
+            self.refuse(404, f"There is no camera number {number}. They count from 0 to {len(cameras) - 1}.")
+        return list(cameras.values())[int(number or 0)]
+
+    def refuse(self, status: int, sentence: str, retry_after_s: int | None = None) -> NoReturn:
+        """End the request with an error that a person can read."""
+        raise Refusal(status, sentence, retry_after_s)
+
+    def answer(self, value: Any) -> None:
+        self.set_header("Content-Type", "application/json")
+        self.write(json.dumps(value, ensure_ascii=False))
+
+    def write_error(self, status_code: int, **kwargs: Any) -> None:
+        error = kwargs.get("exc_info", (None, None))[1]
+        sentence = f"{http.client.responses.get(status_code, 'Error')}."
+        if isinstance(error, Refusal):
+            sentence = error.sentence
+            if error.retry_after_s:
+                self.set_header("Retry-After", str(error.retry_after_s))
+        self.answer({"error": sentence})
+
+    def log_exception(self, *exc_info: Any) -> None:
+        if not isinstance(exc_info[1], web.HTTPError):  # those are answers, not failures
+            super().log_exception(*exc_info)
+
+
+class NotFound(Handler):
+    """Whatever has no other handler."""
+
+    def prepare(self) -> None:
+        super().prepare()
+        self.refuse(404, "There is nothing at this address. The page is at /.")
+
+
+class Static(Handler, web.StaticFileHandler):
+    """The page's own files."""
+
+    def initialize(  # type: ignore[override]
+        self, site: Site, path: str, default_filename: str | None = None
+    ) -> None:
+        Handler.initialize(self, site)
+        web.StaticFileHandler.initialize(self, path, default_filename)
+
+    def set_extra_headers(self, path: str) -> None:
+        self.set_header("Cache-Control", "no-cache")
+
+
+def host_name(host: str) -> str:
+    """The Host header without its port, in lower case."""
+    return re.sub(r":\d*$", "", host).lower().rstrip(".")
+
+
+def allowed(host: str, names: tuple[str, ...]) -> bool:
+    """Whether piapp may be called so: an address, localhost, this computer's name, in .local, or configured."""
+    own = socket.gethostname().lower()
+    if host in ("localhost", own, own.split(".")[0], *names) or host.endswith(".local"):
+        return True
+    try:
+        ipaddress.ip_address(host.strip("[]"))
+    except ValueError:
+        return False
+    return True

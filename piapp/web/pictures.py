@@ -1,0 +1,98 @@
+"""The addresses of pictures: streams and snapshots."""
+
+import re
+from typing import Any
+
+from tornado import httputil, routing
+
+from piapp.errors import NoFreshFrame
+from piapp.web import multipart
+from piapp.web.guard import HEADERS, Handler
+from piapp.web.stream import Viewer
+
+
+class StreamHandler(Handler):
+    """Checks the request, then hands the connection over to a Viewer."""
+
+    def get(self, name: str | None = None, number: str | None = None) -> None:
+        camera = self.camera(name, number)
+        form = multipart.negotiate(
+            self.request.headers.get("Accept", ""), self.get_query_argument("advance_headers", None)
+        )
+        fps = self._fps()
+        head = _head({"Content-Type": multipart.content_type()})
+        if self.request.method == "HEAD":
+            self._take_socket().send(head)
+            return
+        limit = self.site.config.max_viewers
+        if self.site.viewers() >= limit:
+            self.refuse(503, f"{limit} viewers are watching already, which is the limit in config.toml.", 5)
+        address, agent = self.request.remote_ip or "", self.request.headers.get("User-Agent", "")
+        viewer = Viewer(self._take_socket(), address, form, fps, agent)
+        self.site.broadcasts[camera.name].add(viewer, head + multipart.opening(form))
+
+    head = get
+
+    def _take_socket(self) -> Any:
+        """The connection, out of Tornado's hands. Tornado closes its own descriptor, not the connection."""
+        stream = self.detach()
+        sock = stream.socket.dup()
+        sock.setblocking(False)
+        stream.close()
+        return sock
+
+    def _fps(self) -> float | None:
+        text = self.get_query_argument("fps", "")
+        if not text:
+            return None
+        try:
+            fps = float(text)
+        except ValueError:
+            fps = 0
+        if not 0.01 <= fps <= 1000:
+            self.refuse(400, f'fps = "{text}" is not a number of frames per second, from 0.01 to 1000.')
+        return fps
+
+
+class SnapshotHandler(Handler):
+    """One picture, taken after the request came."""
+
+    async def get(self, name: str | None = None, number: str | None = None) -> None:
+        try:
+            frame = await self.camera(name, number).fresh_frame(self)
+        except NoFreshFrame as error:
+            self.refuse(503, str(error), 5)
+        self.set_header("Content-Type", "image/jpeg")
+        self.set_header("X-Timestamp", multipart.timestamp(frame))
+        self.write(frame.jpeg)
+
+    def compute_etag(self) -> None:
+        """None: no two snapshots are the same, so hashing them is for nothing."""
+
+    head = get
+
+    def describe(self) -> dict[str, Any]:
+        """As a watcher of its camera, while it waits for the picture."""
+        agent = self.request.headers.get("User-Agent", "")
+        return {"kind": "snapshot", "address": self.request.remote_ip, "agent": agent}
+
+
+class Action(routing.Matcher):
+    """mjpg-streamer's addresses: /?action=stream, /?action=snapshot_1, /webcam/?action=…"""
+
+    def __init__(self, action: str) -> None:
+        self._pattern = re.compile(rf"{action}(?:_(\d{{1,4}}))?")
+
+    def match(self, request: httputil.HTTPServerRequest) -> dict[str, Any] | None:
+        if request.path not in ("/", "/webcam", "/webcam/"):
+            return None
+        action = request.query_arguments.get("action", [b""])[-1].decode("latin-1")
+        found = self._pattern.fullmatch(action)
+        return {"path_kwargs": {"number": found[1] and found[1].encode()}} if found else None
+
+
+def _head(headers: dict[str, str]) -> bytes:
+    """A stream's response head. X-Accel-Buffering: nginx, as a proxy, then passes each frame on at once."""
+    more = {"Connection": "close", "X-Accel-Buffering": "no", "Vary": "Accept", "Pragma": "no-cache"}
+    lines = [f"{name}: {value}\r\n" for name, value in {**HEADERS, **headers, **more}.items()]
+    return "".join(("HTTP/1.1 200 OK\r\n", *lines, "\r\n")).encode()

@@ -1,0 +1,87 @@
+"""Routes and listening sockets."""
+
+import errno
+import logging
+import socket
+from pathlib import Path
+from typing import Any
+
+from tornado import httpserver, netutil, routing, web
+
+from piapp.errors import ListenError
+from piapp.web.api import CameraHandler, CamerasHandler
+from piapp.web.guard import NotFound, Site, Static
+from piapp.web.health import HealthHandler, MetricsHandler
+from piapp.web.pictures import Action, SnapshotHandler, StreamHandler
+
+log = logging.getLogger(__name__)
+
+PAGE = Path(__file__).parent / "page"
+REQUEST_LIMIT_S = 10.0  # for a request's head and body to arrive: a half-sent one holds no place
+BODY_LIMIT = 64 * 1024
+BACKLOG = 512
+
+_NAME = r"(?P<name>[^/]+)"
+_N = r"(?:_(?P<number>\d{1,4}))?"
+
+
+def application(site: Site) -> web.Application:
+    """All routes. Requests are logged at debug level only."""
+    with_site: dict[str, Any] = {"site": site}
+    page = {**with_site, "path": str(PAGE)}
+    return web.Application(
+        [
+            routing.Rule(Action("stream"), StreamHandler, with_site),
+            routing.Rule(Action("snapshot"), SnapshotHandler, with_site),
+            (rf"/cameras/{_NAME}/stream", StreamHandler, with_site),
+            (rf"/cameras/{_NAME}/snapshot\.jpg", SnapshotHandler, with_site),
+            (r"/api/cameras", CamerasHandler, with_site),
+            (rf"/api/cameras/{_NAME}", CameraHandler, with_site),
+            (r"/health", HealthHandler, with_site),
+            (r"/metrics", MetricsHandler, with_site),
+            (rf"/stream{_N}(?:\.mjpg)?", StreamHandler, with_site),
+            (rf"/video_feed{_N}", StreamHandler, with_site),
+            (rf"/snapshot{_N}(?:\.jpg)?", SnapshotHandler, with_site),
+            (r"/()", Static, {**page, "default_filename": "index.html"}),
+            (r"/((?:js/)?[\w-]+\.(?:js|css|svg))", Static, page),
+        ],
+        default_handler_class=NotFound,
+        default_handler_args=with_site,
+        log_function=_log_request,
+    )
+
+
+def bind(host: str, port: int) -> list[socket.socket]:
+    """Listening sockets: IPv4 and IPv6 where there is no host. Raises ListenError."""
+    try:
+        return netutil.bind_sockets(port, host or None, backlog=BACKLOG)
+    except PermissionError as error:
+        raise ListenError(
+            f"Port {port} is not allowed without root: use one from 1024 up, as in --port 8080."
+        ) from error
+    except OSError as error:
+        where = f"{host or 'any address'}, port {port}"
+        if error.errno == errno.EADDRINUSE:
+            sentence = (
+                f"Port {port} is taken by another program, perhaps by a piapp that runs already: use another --port."
+            )
+        else:
+            sentence = f"Cannot listen on {where}: {error.strerror}."
+        raise ListenError(sentence) from error
+
+
+def serve(site: Site, sockets: list[socket.socket]) -> httpserver.HTTPServer:
+    """Begin to answer."""
+    server = httpserver.HTTPServer(
+        application(site),
+        idle_connection_timeout=REQUEST_LIMIT_S,
+        body_timeout=REQUEST_LIMIT_S,
+        max_body_size=BODY_LIMIT,
+    )
+    server.add_sockets(sockets)
+    return server
+
+
+def _log_request(handler: web.RequestHandler) -> None:
+    request = handler.request
+    log.debug("%s %s %s from %s", handler.get_status(), request.method, request.uri, request.remote_ip)
