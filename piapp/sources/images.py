@@ -36,6 +36,9 @@ class Images(Source):
         self._changed = 0  # the folder's time of change when it was listed
         self._bad: set[str] = set()  # files already complained of
 
+    def check(self) -> None:
+        next(self._pictures())
+
     def run(self, publish: Publish, stopping: threading.Event) -> None:
         interval, due = 1 / self.config.framerate, time.monotonic()
         pictures = self._pictures()

@@ -16,6 +16,7 @@ from piapp.sources.source import Publish, Source
 class FoundCamera(NamedTuple):
     """One camera that libcamera knows."""
 
+    number: int  # Picamera2's
     id: str
     model: str
 
@@ -23,12 +24,9 @@ class FoundCamera(NamedTuple):
 def find_cameras() -> list[FoundCamera]:
     """The cameras on ribbon cables; none where picamera2 is not installed. Takes a second on a Pi."""
     try:
-        from picamera2 import Picamera2
-    except ImportError:
+        return _list(_picamera2())
+    except SourceError:
         return []
-    # libcamera lists USB cameras too; those go the cheaper way, through V4L2
-    cameras = [info for info in Picamera2.global_camera_info() if "/usb" not in info["Id"]]
-    return [FoundCamera(info["Id"], info.get("Model", "camera")) for info in cameras]
 
 
 class PiCamera(Source):
@@ -43,13 +41,14 @@ class PiCamera(Source):
                 f"A Pi camera cannot turn its picture by {config.rotation} degrees", "set rotation to 0 or 180"
             )
 
+    def check(self) -> None:
+        self._choose(_list(_picamera2()))
+
     def run(self, publish: Publish, stopping: threading.Event) -> None:
+        picamera2 = _picamera2()
+        chosen = self._choose(_list(picamera2))
         try:
-            from picamera2 import Picamera2
-        except ImportError as error:
-            raise SourceError("Picamera2 is not installed", "sudo apt install python3-picamera2") from error
-        try:
-            camera = Picamera2(self._number(Picamera2.global_camera_info()))
+            camera = picamera2(chosen.number)
         except (IndexError, RuntimeError) as error:  # no camera is an IndexError up to 0.3.36, and busy a RuntimeError
             raise _opening_failed(error) from error
         try:
@@ -59,13 +58,14 @@ class PiCamera(Source):
         finally:
             camera.close()
 
-    def _number(self, cameras: list[dict[str, Any]]) -> int:
-        """Picamera2's number of the camera that the settings name. Raises SourceError."""
-        if not self.device or self.device.isdigit():
-            return int(self.device or 0)
+    def _choose(self, cameras: list[FoundCamera]) -> FoundCamera:
+        """The one that the settings name. Raises SourceError."""
         for camera in cameras:
-            if camera["Id"] == self.device:
-                return int(camera["Num"])
+            if self.device in ("", str(camera.number), camera.id):
+                self.device = camera.id
+                return camera
+        if not self.device:
+            raise SourceError("Pi camera not found", "look at the ribbon cable, then restart the Pi")
         raise SourceError(f"Pi camera {self.device} not found", 'look at the ribbon cable, or set device to "0"')
 
     def _record(self, camera: Any, publish: Publish, stopping: threading.Event) -> None:
@@ -92,6 +92,21 @@ class PiCamera(Source):
             stopping.wait()
         finally:
             camera.stop_recording()
+
+
+def _picamera2() -> Any:
+    """The class Picamera2. Raises SourceError."""
+    try:
+        from picamera2 import Picamera2
+    except ImportError as error:
+        raise SourceError("Picamera2 is not installed", "sudo apt install python3-picamera2") from error
+    return Picamera2
+
+
+def _list(picamera2: Any) -> list[FoundCamera]:
+    """libcamera lists USB cameras too; those go the cheaper way, through V4L2."""
+    ribbon = [info for info in picamera2.global_camera_info() if "/usb" not in info["Id"]]
+    return [FoundCamera(info["Num"], info["Id"], info.get("Model", "camera")) for info in ribbon]
 
 
 def _opening_failed(error: Exception) -> SourceError:

@@ -33,6 +33,9 @@ class Source(ABC):
         self.negotiated = ""  # what the device agreed to: size, format, rate
         self.bad_frames = 0  # torn or broken pictures that were dropped
 
+    def check(self) -> None:
+        """Raise the SourceError that run() would raise, as far as that shows without opening the device."""
+
     @abstractmethod
     def run(self, publish: Publish, stopping: threading.Event) -> None:
         """Open the device, publish its frames, close it.

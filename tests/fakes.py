@@ -1,0 +1,146 @@
+"""Stand-ins that tests steer: a device, and piapp running in this process on a real port."""
+
+import asyncio
+import contextlib
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from piapp import app
+from piapp.config import CameraConfig, Config, ServerConfig
+from piapp.errors import SourceError
+from piapp.sources import encoder
+from piapp.sources.source import Publish, Source
+
+
+class FakeDevice:
+    """A camera that does what a test says. Call it to open it, as a Camera does; every opening is a new FakeSource.
+
+    Frames are `jpegs` in turn, at `fps`. All attributes may be changed at any time, from any thread.
+    """
+
+    def __init__(self, jpegs: list[bytes], fps: float = 100.0, size: tuple[int, int] = (64, 48)) -> None:
+        self.jpegs = jpegs
+        self.fps = fps
+        self.size = size
+        self.stalled = False  # sends nothing, and no error
+        self.fault: Exception | None = None  # raised by the open source and at each opening, while set
+        self.hangs = threading.Event()  # clear it and run() does not return when it is asked to stop
+        self.hangs.set()
+        self.openings = 0
+        self.open = 0  # sources that are in run() now
+        self.sent = 0
+
+    def __call__(self) -> Source:
+        self.openings += 1
+        if self.fault:
+            raise self.fault
+        return FakeSource(self)
+
+
+class FakeSource(Source):
+    kind = "pattern"
+
+    def __init__(self, device: FakeDevice) -> None:
+        super().__init__(CameraConfig(source="pattern"))
+        self.encoder = "fake"
+        self.negotiated = "{}x{} fake".format(*device.size)
+        self.quality: int | None = None
+        self._device = device
+
+    def set_quality(self, quality: int) -> None:
+        self.quality = quality
+
+    def run(self, publish: Publish, stopping: threading.Event) -> None:
+        device = self._device
+        device.open += 1
+        try:
+            while not stopping.wait(1 / device.fps):
+                if device.fault:
+                    raise device.fault
+                if not device.stalled:
+                    jpeg = device.jpegs[device.sent % len(device.jpegs)]
+                    device.sent += 1
+                    publish(jpeg, time.monotonic_ns(), *device.size)
+            device.hangs.wait()
+        finally:
+            device.open -= 1
+
+
+@dataclass
+class Running:
+    """A piapp that serves in another thread of this process."""
+
+    port: int
+    loop: asyncio.AbstractEventLoop
+    host: str = "127.0.0.1"
+    ended: threading.Event = field(default_factory=threading.Event)
+
+    @property
+    def url(self) -> str:
+        return f"http://{self.host}:{self.port}"
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        return int(sock.getsockname()[1])
+
+
+@contextlib.contextmanager
+def serving(
+    opener: Callable[[CameraConfig], Callable[[], Source]],
+    cameras: tuple[CameraConfig, ...] = (CameraConfig(),),
+    **server: object,
+) -> Iterator[Running]:
+    """piapp with these cameras; `opener` makes what opens each. Other arguments are settings of [server]."""
+    config = Config(ServerConfig(**{"host": "127.0.0.1", "port": free_port(), **server}), cameras)  # type: ignore[arg-type]
+    started, loops, failures = threading.Event(), list[asyncio.AbstractEventLoop](), list[BaseException]()
+    stops: list[asyncio.Event] = []
+
+    async def run() -> None:
+        loops.append(asyncio.get_running_loop())
+        stops.append(asyncio.Event())
+        await app.run(config, stops[0], opener=opener, started=started.set)
+
+    def main() -> None:
+        try:
+            asyncio.run(run())
+        except BaseException as error:
+            failures.append(error)
+        finally:
+            started.set()
+
+    thread = threading.Thread(target=main, name="piapp under test")
+    thread.start()
+    started.wait()
+    try:
+        if not failures:
+            yield Running(config.server.port, loops[0])
+    finally:
+        if thread.is_alive():
+            loops[0].call_soon_threadsafe(stops[0].set)
+        thread.join()
+    if failures:
+        raise failures[0]
+
+
+def until(condition: Callable[[], object], limit_s: float = 10.0) -> None:
+    """Wait for a state of another thread or process that tells nobody when it changes."""
+    end = time.monotonic() + limit_s
+    while not condition():
+        assert time.monotonic() < end, f"not within {limit_s} s"
+        time.sleep(0.005)
+
+
+def unplugged() -> SourceError:
+    return SourceError("Camera unplugged", "check the cable")
+
+
+def pattern_jpegs(count: int, size: tuple[int, int] = (64, 48)) -> list[bytes]:
+    """Real, small JPEGs that differ."""
+    planes = [np.full((size[1], size[0]), 20 * i % 256, np.uint8) for i in range(count)]
+    return [encoder.encode_planes(plane, None, None, 80) for plane in planes]
