@@ -14,7 +14,7 @@ from piapp.errors import PiappError
 
 def main(arguments: list[str] | None = None) -> int:
     """The exit code: 0, or 1 after an error that was told in one line."""
-    options = _parser().parse_args(arguments)
+    options = parser().parse_args(arguments)
     if options.command == "version":
         print(f"piapp {__version__} (Python {platform.python_version()})")
         return 0
@@ -40,26 +40,27 @@ async def _run(settings: config.Config) -> None:
     await app.run(settings, stopping)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def parser() -> argparse.ArgumentParser:
+    """What the command line takes."""
+    options = argparse.ArgumentParser(
         prog="piapp", description="A camera on the network: browse to it and watch.", allow_abbrev=False
     )
-    parser.add_argument(
+    options.add_argument(
         "command",
         nargs="?",
         choices=("run", "check", "version"),
         default="run",
         help="run: serve (the default). check: say what would run and what is wrong. version: print it.",
     )
-    parser.add_argument(
+    options.add_argument(
         "--config", type=Path, metavar="FILE", help="settings (else ./config.toml, /etc/piapp/config.toml)"
     )
-    parser.add_argument("--host", help="address to listen on")
-    parser.add_argument("--port", type=int, help="port to listen on")
-    parser.add_argument("--source", help="auto, picamera2, usb, images or pattern: for the first camera")
-    parser.add_argument("--device", help="which one, or the folder of images: for the first camera")
-    parser.add_argument("--log-level", choices=("debug", "info", "warning", "error"), default="info")
-    return parser
+    options.add_argument("--host", help="address to listen on")
+    options.add_argument("--port", type=int, help="port to listen on")
+    options.add_argument("--source", help="auto, picamera2, usb, images or pattern: for the first camera")
+    options.add_argument("--device", help="which one, or the folder of images: for the first camera")
+    options.add_argument("--log-level", choices=("debug", "info", "warning", "error"), default="info")
+    return options
 
 
 if __name__ == "__main__":

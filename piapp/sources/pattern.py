@@ -37,6 +37,9 @@ class Pattern(Source):
     def set_quality(self, quality: int) -> None:
         self._quality = quality
 
+    def check(self) -> None:
+        """There is nothing that could be missing."""
+
     def run(self, publish: Publish, stopping: threading.Event) -> None:
         still, u, v = _background(*self.config.resolution, self.title)
         turned = (self.config.hflip, self.config.vflip, self.config.rotation)

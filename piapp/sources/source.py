@@ -33,6 +33,7 @@ class Source(ABC):
         self.negotiated = ""  # what the device agreed to: size, format, rate
         self.bad_frames = 0  # torn or broken pictures that were dropped
 
+    @abstractmethod
     def check(self) -> None:
         """Raise the SourceError that run() would raise, as far as that shows without opening the device."""
 

@@ -10,7 +10,7 @@ from tornado import httpserver, netutil, routing, web
 
 from piapp.errors import ListenError
 from piapp.web.api import CameraHandler, CamerasHandler
-from piapp.web.guard import NotFound, Site, Static
+from piapp.web.guard import Handler, NotFound, Site, Static
 from piapp.web.health import HealthHandler, MetricsHandler
 from piapp.web.pictures import Action, SnapshotHandler, StreamHandler
 
@@ -21,27 +21,32 @@ REQUEST_LIMIT_S = 10.0  # for a request's head and body to arrive: a half-sent o
 BODY_LIMIT = 64 * 1024
 BACKLOG = 512
 
-_NAME = r"(?P<name>[^/]+)"
-_N = r"(?:_(?P<number>\d{1,4}))?"
+NAME = r"(?P<name>[^/]+)"
+NUMBER = r"(?:_(?P<number>\d{1,4}))?"
+
+
+ROUTES: tuple[tuple[str | routing.Matcher, type[Handler]], ...] = (
+    (Action("stream"), StreamHandler),
+    (Action("snapshot"), SnapshotHandler),
+    (rf"/cameras/{NAME}/stream", StreamHandler),
+    (rf"/cameras/{NAME}/snapshot\.jpg", SnapshotHandler),
+    (r"/api/cameras", CamerasHandler),
+    (rf"/api/cameras/{NAME}", CameraHandler),
+    (r"/health", HealthHandler),
+    (r"/metrics", MetricsHandler),
+    (rf"/stream{NUMBER}(?:\.mjpg)?", StreamHandler),
+    (rf"/video_feed{NUMBER}", StreamHandler),
+    (rf"/snapshot{NUMBER}(?:\.jpg)?", SnapshotHandler),
+)
 
 
 def application(site: Site) -> web.Application:
-    """All routes. Requests are logged at debug level only."""
+    """All routes and the page's files. Requests are logged at debug level only."""
     with_site: dict[str, Any] = {"site": site}
     page = {**with_site, "path": str(PAGE)}
     return web.Application(
         [
-            routing.Rule(Action("stream"), StreamHandler, with_site),
-            routing.Rule(Action("snapshot"), SnapshotHandler, with_site),
-            (rf"/cameras/{_NAME}/stream", StreamHandler, with_site),
-            (rf"/cameras/{_NAME}/snapshot\.jpg", SnapshotHandler, with_site),
-            (r"/api/cameras", CamerasHandler, with_site),
-            (rf"/api/cameras/{_NAME}", CameraHandler, with_site),
-            (r"/health", HealthHandler, with_site),
-            (r"/metrics", MetricsHandler, with_site),
-            (rf"/stream{_N}(?:\.mjpg)?", StreamHandler, with_site),
-            (rf"/video_feed{_N}", StreamHandler, with_site),
-            (rf"/snapshot{_N}(?:\.jpg)?", SnapshotHandler, with_site),
+            *(routing.Rule(_matcher(where), handler, with_site) for where, handler in ROUTES),
             (r"/()", Static, {**page, "default_filename": "index.html"}),
             (r"/((?:js/)?[\w-]+\.(?:js|css|svg))", Static, page),
         ],
@@ -49,6 +54,10 @@ def application(site: Site) -> web.Application:
         default_handler_args=with_site,
         log_function=_log_request,
     )
+
+
+def _matcher(where: str | routing.Matcher) -> routing.Matcher:
+    return routing.PathMatches(where) if isinstance(where, str) else where
 
 
 def bind(host: str, port: int) -> list[socket.socket]:

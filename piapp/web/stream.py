@@ -101,7 +101,9 @@ class Viewer:
         if wait_s <= 0:
             self._take(broadcast, now)
         elif self._recheck is None:
-            self._recheck = self._loop.call_later(max(wait_s, self._recheck_s), self._look_again)
+            # the rate is an estimate, so the wait has an upper limit; and a lower one that grows, for a link that is dead
+            pause_s = min(max(wait_s, self._recheck_s), RECHECK_S[1])
+            self._recheck = self._loop.call_later(pause_s, self._look_again)
 
     def describe(self) -> dict[str, Any]:
         return {
