@@ -41,7 +41,7 @@ class CameraHandler(Handler):
         """The request's body, checked."""
         try:
             changes = json.loads(self.request.body)
-        except ValueError:
+        except (ValueError, RecursionError):  # the latter: nested thousands deep
             changes = None
         if not isinstance(changes, dict) or not changes:
             self.refuse(400, 'Send a JSON object, as in {"on": false}.')

@@ -81,7 +81,7 @@ class Handler(web.RequestHandler):
             f"{scheme}://{self.request.host.lower()}" for scheme in ("http", "https")
         ):
             self.refuse(403, "Only piapp's own page may change anything from a browser.")
-        if self.request.headers.get("Content-Type", "").split(";")[0].strip() != "application/json":
+        if self.request.headers.get("Content-Type", "").split(";")[0].strip().lower() != "application/json":
             self.refuse(415, "Send application/json.")
 
     def camera(self, name: str | None, number: str | None = None) -> Camera:
@@ -101,7 +101,7 @@ class Handler(web.RequestHandler):
 
     def answer(self, value: Any) -> None:
         self.set_header("Content-Type", "application/json")
-        self.write(json.dumps(value, ensure_ascii=False))
+        self.write(json.dumps(value))  # in ASCII, which has room for the broken characters that may be in a request
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         error = kwargs.get("exc_info", (None, None))[1]

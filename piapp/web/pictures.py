@@ -1,6 +1,8 @@
 """The addresses of pictures: streams and snapshots."""
 
+import contextlib
 import re
+import socket
 from typing import Any
 
 from tornado import httputil, routing
@@ -21,22 +23,31 @@ class StreamHandler(Handler):
         )
         fps = self._fps()
         head = _head({"Content-Type": multipart.content_type()})
-        if self.request.method == "HEAD":
-            self._take_socket().send(head)
-            return
         limit = self.site.config.max_viewers
-        if self.site.viewers() >= limit:
+        if self.request.method == "GET" and self.site.viewers() >= limit:
             self.refuse(503, f"{limit} viewers are watching already, which is the limit in config.toml.", 5)
         address, agent = self.request.remote_ip or "", self.request.headers.get("User-Agent", "")
-        viewer = Viewer(self._take_socket(), address, form, fps, agent)
+        sock = self._take_socket()
+        if sock is None:
+            return
+        if self.request.method == "HEAD":
+            with sock, contextlib.suppress(OSError):
+                sock.send(head)
+            return
+        viewer = Viewer(sock, address, form, fps, agent)
         self.site.broadcasts[camera.name].add(viewer, head + multipart.opening(form))
 
     head = get
 
-    def _take_socket(self) -> Any:
-        """The connection, out of Tornado's hands. Tornado closes its own descriptor, not the connection."""
+    def _take_socket(self) -> socket.socket | None:
+        """The connection, out of Tornado's hands; None when the client has gone already.
+
+        Tornado closes its own descriptor, not the connection.
+        """
         stream = self.detach()
-        sock = stream.socket.dup()
+        if stream.closed():
+            return None
+        sock: socket.socket = stream.socket.dup()
         sock.setblocking(False)
         stream.close()
         return sock

@@ -31,8 +31,8 @@ from piapp.web.multipart import Format
 
 log = logging.getLogger(__name__)
 
-SLACK = 0.25  # the share of a frame interval for which the link may still be busy when the next frame is written
-NEARLY_DUE = 0.35  # a frame that comes within this share of an interval is waited for
+SLACK = 0.2  # the share of a frame interval for which the link may still be busy when the next frame is written
+NEARLY_DUE = 0.5  # a frame that comes within this share of an interval is waited for
 RECHECK_S = (0.002, 0.25)  # shortest and longest pause before looking at a busy link again
 SWEEP_S = 1.0
 
@@ -101,7 +101,7 @@ class Viewer:
         if wait_s <= 0:
             self._take(broadcast, now)
         elif self._recheck is None:
-            # the rate is an estimate, so the wait has an upper limit; and a lower one that grows, for a link that is dead
+            # the rate is an estimate, hence the upper limit; the lower one grows while a link is dead
             pause_s = min(max(wait_s, self._recheck_s), RECHECK_S[1])
             self._recheck = self._loop.call_later(pause_s, self._look_again)
 
