@@ -6,17 +6,20 @@ skipped, and tried again in the next round.
 
 import bisect
 import logging
+import os
 import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from piapp.config import CameraConfig
+from piapp.config import CameraConfig, Size
 from piapp.errors import SourceError
 from piapp.sources import jpeg
 from piapp.sources.source import Publish, Source
 
 log = logging.getLogger(__name__)
+
+SETTLED_NS = 3_000_000_000  # file systems keep times in steps (FAT: 2 s), and more may change within the same step
 
 
 class Images(Source):
@@ -33,8 +36,9 @@ class Images(Source):
         self.encoder = "the files' own"
         self._folder = Path(config.device)
         self._listed: list[str] = []
-        self._changed = 0  # the folder's time of change when it was listed
+        self._changed = 0  # the folder's time of change when it was listed; 0: to be listed again
         self._bad: set[str] = set()  # files already complained of
+        self._good: dict[tuple[str, int, int], Size] = {}  # name, time of change, length: looked through before
 
     def check(self) -> None:
         next(self._pictures())
@@ -44,12 +48,12 @@ class Images(Source):
         pictures = self._pictures()
         # reading while the event loop writes to its viewers would have both fight for the interpreter's lock
         while not stopping.wait(max(0.0, due - time.monotonic())):
-            picture = next(pictures)
-            publish(picture, time.monotonic_ns(), *jpeg.size(picture))
+            picture, size = next(pictures)
+            publish(picture, time.monotonic_ns(), *size)
             due = max(due + interval, time.monotonic() - interval)
 
-    def _pictures(self) -> Iterator[bytes]:
-        """Every good picture in turn, for ever. The folder may change between any two."""
+    def _pictures(self) -> Iterator[tuple[bytes, Size]]:
+        """Every good picture and its size in turn, for ever. The folder may change between any two."""
         name, bad_in_a_row = "", 0
         while True:
             names = self._names()
@@ -66,7 +70,9 @@ class Images(Source):
             changed = self._folder.stat().st_mtime_ns
             if changed != self._changed:
                 names = sorted(p.name for p in self._folder.iterdir() if p.suffix.lower() in (".jpg", ".jpeg"))
-                self._changed, self._listed = changed, names
+                self._changed = changed if abs(time.time_ns() - changed) > SETTLED_NS else 0
+                self._listed = names
+                self._good.clear()
                 self.negotiated = f"{len(names)} files at {self.config.framerate} fps"
         except OSError as error:
             raise SourceError(f"Folder of images lost ({error.strerror})", f"look at {self._folder}") from error
@@ -74,14 +80,20 @@ class Images(Source):
             raise SourceError("No JPEG found in the folder", f"put some into {self._folder}")
         return self._listed
 
-    def _read(self, name: str) -> bytes | None:
-        """The file's bytes; None when it is no whole JPEG (or gone), with one log line for each such file."""
+    def _read(self, name: str) -> tuple[bytes, Size] | None:
+        """The file's bytes and size; None when it is no whole JPEG (or gone), with one log line for each such file."""
         try:
-            whole = jpeg.complete((self._folder / name).read_bytes())
+            with open(self._folder / name, "rb", buffering=0) as file:
+                content, changed = file.read(), os.fstat(file.fileno()).st_mtime_ns
+            if known := self._good.get((name, changed, len(content))):
+                return content, known
+            whole = jpeg.complete(content)
             if whole is not None:
-                jpeg.size(whole)
+                size = Size(*jpeg.size(whole))
+                if whole is content:
+                    self._good[name, changed, len(content)] = size
                 self._bad.discard(name)
-                return whole
+                return whole, size
             reason = "not a whole JPEG"
         except (OSError, ValueError) as error:
             reason = str(error)
