@@ -5,11 +5,15 @@ words for the person who wrote the file, and how a TOML value becomes the field'
 through the same rules. Nothing here touches a device or the network.
 """
 
+import contextlib
 import dataclasses
 import difflib
 import functools
+import json
+import os
 import re
 import tomllib
+import unicodedata
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -66,9 +70,10 @@ def _text() -> Rule:
 
 def _name() -> Rule:
     def parse(value: object) -> str:
-        if not isinstance(value, str) or not re.fullmatch(r"[^\W_][\w .-]{0,31}", value) or value != value.strip():
+        name = unicodedata.normalize("NFC", value) if isinstance(value, str) else ""  # a Mac writes ü as u and ¨
+        if not re.fullmatch(r"[^\W_][\w .-]{0,31}", name) or name != name.strip():
             raise ValueError
-        return value
+        return name
 
     return Rule('up to 32 letters, digits, spaces, "-", "_" and ".", beginning with a letter or digit', parse)
 
@@ -107,7 +112,7 @@ def _resolution() -> Rule:
 def _host_names() -> Rule:
     def parse(value: object) -> tuple[str, ...]:
         if not isinstance(value, list) or not all(
-            isinstance(name, str) and re.fullmatch(r"[A-Za-z0-9_.-]{1,253}", name) for name in value
+            isinstance(name, str) and re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,252}", name) for name in value
         ):
             raise ValueError
         return tuple(name.lower().rstrip(".") for name in value)
@@ -165,7 +170,7 @@ def rules(table: type) -> dict[str, Rule]:
 
 def find(path: Path | None) -> Path | None:
     """The file to read: the one asked for, else the first of SEARCHED that is there."""
-    return path or next((candidate for candidate in SEARCHED if candidate.is_file()), None)
+    return path or next((candidate for candidate in SEARCHED if os.path.isfile(candidate)), None)
 
 
 def load(path: Path | None = None) -> Config:
@@ -186,7 +191,7 @@ def parse(text: str, file: str) -> Config:
     """Settings from the text of a config.toml; `file` is its name for errors. Raises ConfigError."""
     try:
         raw = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # TOMLDecodeError; a number of 5000 digits; 1000 nested brackets
         raise ConfigError(f'{file}: {error}. Text stands between quotes, as in name = "door"') from error
     for key in raw:
         if key not in TABLES:
@@ -199,7 +204,7 @@ def parse(text: str, file: str) -> Config:
             f"{_place(file, text, 'camera')}: camera is a list of sections: write [[camera]], with two brackets"
         )
     config = Config(
-        server=ServerConfig(**_values("server", server, functools.partial(_place, file, text, "server", 0))),
+        server=ServerConfig(**_values("server", server, functools.partial(_place, file, text, "server"))),
         cameras=tuple(
             _camera(camera, i, functools.partial(_place, file, text, "camera", i)) for i, camera in enumerate(cameras)
         ),
@@ -207,7 +212,7 @@ def parse(text: str, file: str) -> Config:
     names = [camera.name for camera in config.cameras]
     for i, name in enumerate(names):
         if name in names[:i]:
-            where = _place(file, text, "camera", i, "name")
+            where = _place(file, text, "camera", i, *(["name"] if "name" in cameras[i] else []))
             raise ConfigError(f'{where}: name = "{name}" is taken by another camera: each needs a name of its own')
     return config
 
@@ -255,35 +260,40 @@ def _values(table: str, raw: Mapping[str, object], place: Callable[[str], str]) 
 
 def _unknown(key: str, known: Mapping[str, object], what: str) -> str:
     near = difflib.get_close_matches(key.lower(), known, n=1, cutoff=0.6)
+    shown = key if re.fullmatch(r"[\w-]+", key) else _as_toml(key)
     if near:
-        return f"{key} is not {what}. Did you mean {near[0]}?"
-    return f"{key} is not {what}. There are: {', '.join(known)}"
+        return f"{shown} is not {what}. Did you mean {near[0]}?"
+    return f"{shown} is not {what}. There are: {', '.join(known)}"
 
 
 def _as_toml(value: object) -> str:
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, str):
-        return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
-    return str(value)
+    """As it may stand in the file, in one line and cut to a length that can be read."""
+    try:
+        if not isinstance(value, bool | str | list | dict):
+            shown = str(value)
+        elif not (shown := json.dumps(value, ensure_ascii=False, default=str)).isprintable():
+            shown = json.dumps(value, default=str)
+    except ValueError:  # a number of 5000 digits, written in hexadecimal
+        return "…"
+    return shown if len(shown) <= 80 else shown[:79] + "…"
 
 
-def _place(file: str, text: str, table: str, index: int = 0, key: str | None = None) -> str:
-    """`config.toml, line 7`; without the line where the file is written in a way that hides it.
+def _place(file: str, text: str, *path: str | int) -> str:
+    """`config.toml, line 7`: where the statement begins that brought the key or table at this path.
 
-    Found by reading the lines again, since tomllib does not keep them: the index-th header of the table, then the key.
-    Without a key: the header, or a top-level key of that name.
+    tomllib does not keep lines. But wherever a statement ends, the lines up to there are TOML, and in the middle of
+    one they are not: so the first such beginning of the file that has the path ends with the statement looked for.
     """
-    seen, here = -1, ""
-    for number, line in enumerate(text.splitlines(), 1):
-        header = re.match(r"\s*\[{1,2}\s*([\w-]+)\s*\]{1,2}", line)
-        if header:
-            here = header[1]
-            seen += here == table
-            if here == table and key is None:
-                return f"{file}, line {number}"
-        elif key is None and not here and re.match(rf"\s*{re.escape(table)}\s*[.=]", line):
-            return f"{file}, line {number}"
-        elif here == table and seen == index and key and re.match(rf"""\s*["']?{re.escape(key)}["']?\s*[.=]""", line):
-            return f"{file}, line {number}"
+    lines = text.replace("\r\n", "\n").split("\n")
+    first = 1
+    for last in range(1, len(lines) + 1):
+        with contextlib.suppress(ValueError, RecursionError):
+            found: Any = tomllib.loads("\n".join(lines[:last]))
+            try:
+                for step in path:
+                    found = found[step]
+            except (LookupError, TypeError):
+                first = last + 1
+            else:
+                return f"{file}, line {first}"
     return file
