@@ -89,7 +89,7 @@ class Camera:
         self._size = config.resolution  # of the newest picture; notices are drawn as large
         self._frames_before = self._bad_before = 0  # of the runs that have ended
         self._measured = (time.monotonic(), 0, 0)  # when, frames and bytes of the run by then
-        self._logged = ""  # the last fault that was logged
+        self._logged = ""  # the last fault that was logged in the outage that lasts
         self._run: Run | None = None
         self._idle: asyncio.TimerHandle | None = None  # runs from the last watcher's leaving to the device's closing
         self._nudge = asyncio.Event()  # for _supervise: something has changed
@@ -130,6 +130,8 @@ class Camera:
         if watcher in self.watchers:
             self.watchers.remove(watcher)
             if not self.watchers:
+                if self.state is not State.RUNNING:
+                    self.hub.forget()  # the next watcher would begin with an old notice
                 self._idle = asyncio.get_running_loop().call_later(self.config.idle_stop_s, self._stop_idle)
 
     @contextlib.contextmanager
@@ -251,18 +253,26 @@ class Camera:
             self._enter(State.STARTING)
             run = self._run = Run(self.name, self._open_source, self.hub, self._nudge)
             error = await self._watch(run)
+            run.stop()  # before the hub forgets its newest frame: none may come after
             if run.lasted_s > STEADY_S:
                 pause = BACKOFF_S[0]
+            unasked = self._wanted()  # it has failed, or returned by itself
             if error is not None:
                 self._fail(error, was_running=run.frames > 0)
-            elif not self._wanted():
+            elif unasked:
+                self._enter(State.STARTING)
+            else:
                 self._enter_unwanted()
-            ended = await self._end(run)
-            if self._wanted():
+            await self._end(run)
+            if unasked:
                 await self._while_wanted(pause)
                 pause = min(pause * 2, longest)
-            while not ended:  # opening the device a second time would find it busy, or hang as well
-                ended = await self._end(run)
+            while not run.ended.is_set():  # opening the device a second time would find it busy, or hang as well
+                if not self._wanted():
+                    self._enter_unwanted()
+                elif self.state is not State.FAILED:
+                    self._fail(SourceError("Camera hung", "unplug it, or restart the computer"), was_running=False)
+                await _event(self._nudge, None)
             self._frames_before += run.frames
             self._bad_before += run.source.bad_frames if run.source else 0
             self._run = None
@@ -271,7 +281,7 @@ class Camera:
         """Until the run ends by itself, freezes, or is not wanted any more; the error if there was one."""
         while self._wanted():
             if run.frames and self.state is State.STARTING:
-                self.fault = None
+                self.fault, self._logged = None, ""
                 self._enter(State.RUNNING)
                 log.info("%s: running: %s", self.name, run.source.negotiated if run.source else "")
             if run.ended.is_set():
@@ -296,7 +306,7 @@ class Camera:
 
     async def _end(self, run: Run, limit_s: float = STOP_LIMIT_S) -> bool:
         """Ask the run to stop and wait for it; False when its thread hangs in the driver."""
-        run.stopping.set()
+        run.stop()
         try:
             async with asyncio.timeout(limit_s):
                 await run.ended.wait()
@@ -318,13 +328,14 @@ class Camera:
         while True:
             await _event(self._changed, NOTICE_EVERY_S)
             self._measure()
-            words = self._words()
+            state, words = self.state, self._words()
             young = self.state is State.STARTING and time.monotonic() - self._since < NOTICE_EVERY_S
             if not words or not self.watchers or (young and not self.fault):
                 continue
             jpeg = await asyncio.to_thread(notice.draw, self.name, words, self._size)
-            come = self.state is State.STARTING and self._run is not None and self._run.frames > 0
-            if self.state is not State.RUNNING and not come:  # a first picture while this was drawn: it comes first
+            come = self._run is not None and self._run.frames > 0 and not self._run.stopping.is_set()
+            # all of it may have changed while this was drawn; a first picture in that time comes first
+            if self.state is state and self.watchers and not come:
                 self.hub.publish(jpeg, time.monotonic_ns(), *self._size, words)
 
     def _measure(self) -> None:

@@ -22,7 +22,7 @@ def draw(title: str, words: str, size: Size) -> bytes:
     text.draw(y, titles[0], margin, size.height // 12, small, _DIM)
     text.draw(y, time.strftime("%H:%M:%S"), margin, size.height * 11 // 12 - small, small, _DIM)
     height, lines = text.wrap(words, room, size.height // 2)
-    top = (size.height - len(lines) * height * 5 // 4) // 2
+    top = max(0, (size.height - len(lines) * height * 5 // 4) // 2)
     for i, line in enumerate(lines):
         text.draw(y, line, margin, top + i * height * 5 // 4, height, _BRIGHT)
     return encoder.encode_planes(y, None, None, quality=80)

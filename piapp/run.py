@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 class Run:
     """Begins with its making; ends when the source returns or fails. The attributes may be read from anywhere.
 
-    `nudge` is set in the event loop at the first frame and at the end. Once `stopping` is set nothing is published
+    `nudge` is set in the event loop at the first frame and at the end. Once stop() was called nothing is published
     any more, so that a thread that hangs in its driver cannot come back with an old picture.
     """
 
@@ -30,6 +30,7 @@ class Run:
         self.error: SourceError | None = None
         self.ended = asyncio.Event()
         self._open_source, self._hub, self._nudge = open_source, hub, nudge
+        self._lock = threading.Lock()  # guards the order of publishing and stopping
         self._loop = asyncio.get_running_loop()
         self._started_ns = self.last_ns
         threading.Thread(target=self._main, name=f"camera {name}", daemon=True).start()
@@ -39,14 +40,20 @@ class Run:
         """From the start to the newest frame."""
         return (self.last_ns - self._started_ns) / 1e9
 
+    def stop(self) -> None:
+        """Ask the source to end, without waiting. When this returns, its last picture is published."""
+        with self._lock:
+            self.stopping.set()
+
     def publish(self, jpeg: bytes, captured_ns: int, width: int, height: int) -> None:
         """Called by the source, in whatever thread it has."""
-        if self.stopping.is_set():
-            return
-        self.last_ns = time.monotonic_ns()
-        self.frames += 1
-        self.bytes += len(jpeg)
-        self._hub.publish(jpeg, captured_ns, width, height)
+        with self._lock:
+            if self.stopping.is_set():
+                return
+            self.last_ns = time.monotonic_ns()
+            self.frames += 1
+            self.bytes += len(jpeg)
+            self._hub.publish(jpeg, captured_ns, width, height)
         if self.frames == 1:
             self._in_loop(self._nudge.set)
 

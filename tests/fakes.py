@@ -55,6 +55,9 @@ class FakeSource(Source):
     def set_quality(self, quality: int) -> None:
         self.quality = quality
 
+    def check(self) -> None:
+        pass
+
     def run(self, publish: Publish, stopping: threading.Event) -> None:
         device = self._device
         device.open += 1

@@ -41,9 +41,11 @@ class NoCamera(Pattern):
         until = threading.Event()
 
         def look() -> None:
-            while not stopping.wait(LOOK_AGAIN_S) and not v4l2.find_cameras():
-                pass
-            until.set()
+            try:
+                while not stopping.wait(LOOK_AGAIN_S) and not v4l2.find_cameras():
+                    pass
+            finally:
+                until.set()
 
         threading.Thread(target=look, name="look for cameras", daemon=True).start()
         super().run(publish, until)

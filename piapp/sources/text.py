@@ -39,7 +39,7 @@ def _line(text: str, height: int) -> Plane:
 def draw(plane: Plane, text: str, x: int, y: int, height: int, level: int = 235) -> None:
     """Write one line into the plane, in place, its upper left corner at x, y; what does not fit is cut off."""
     where = plane[y : y + height, x:]
-    letters = _line(text, height)[: where.shape[0], : where.shape[1]].astype(np.int16)
+    letters = _line(text, height)[: where.shape[0], : where.shape[1]].astype(np.int32)
     under = where[: letters.shape[0], : letters.shape[1]]
     under[:] = under + (level - under.astype(np.int16)) * letters // 255
 
@@ -47,7 +47,7 @@ def draw(plane: Plane, text: str, x: int, y: int, height: int, level: int = 235)
 def wrap(text: str, width: int, max_height: int) -> tuple[int, list[str]]:
     """The largest of HEIGHTS at which the text fits into width x max_height pixels, and its lines."""
     for height in HEIGHTS:
-        columns = max(1, width // (CELL[1] * height // CELL[0]))
+        columns = max(1, width // _glyphs(height).shape[2])
         lines = textwrap.wrap(text, columns)
         if len(lines) * height * 1.25 <= max_height and all(len(word) <= columns for word in text.split()):
             break
