@@ -152,6 +152,8 @@ class Camera:
                 async with asyncio.timeout(limit_s):
                     while True:
                         frame = await self.hub.newer_than(number)
+                        if not self.on:
+                            raise NoFreshFrame(f"The camera {self.name} was switched off.")
                         if frame.captured_ns >= asked_ns and not frame.notice:
                             return frame
                         number = frame.number
@@ -283,13 +285,18 @@ class Camera:
             if run.frames and self.state is State.STARTING:
                 self.fault, self._logged = None, ""
                 self._enter(State.RUNNING)
-                log.info("%s: running: %s", self.name, run.source.negotiated if run.source else "")
+                if run.source:
+                    log.info("%s: running: %s", self.name, run.source.negotiated)
+                    if self.quality != self.config.quality:
+                        with contextlib.suppress(Unsupported):  # it may be another camera by now
+                            run.source.set_quality(self.quality)
             if run.ended.is_set():
                 return run.error
             limit_s = self._frozen_s if run.frames else FIRST_FRAME_LIMIT_S
             left_s = limit_s - (time.monotonic_ns() - run.last_ns) / 1e9
             if left_s <= 0:
-                return SourceError("Camera stopped sending pictures", "check the cable; piapp keeps trying")
+                what = "Camera stopped sending pictures" if run.frames else "Camera does not send any picture"
+                return SourceError(what, "check the cable; piapp keeps trying")
             await _event(self._nudge, left_s)
         return None
 

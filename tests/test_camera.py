@@ -629,7 +629,7 @@ async def test_a_device_that_never_sends_anything_has_failed(monkeypatch: pytest
                 assert re.fullmatch(r"Camera is starting, for \d+ s now", words)
             await state(camera, State.FAILED)
             assert time.monotonic() - begun > 0.28
-            assert await notices(camera, 1, "Camera stopped sending pictures")
+            assert await notices(camera, 1, "Camera does not send any picture")
             await becomes(lambda: device.open == 0)
             assert device.openings == 1
 

@@ -70,7 +70,7 @@ class Images(Source):
             changed = self._folder.stat().st_mtime_ns
             if changed != self._changed:
                 names = sorted(p.name for p in self._folder.iterdir() if p.suffix.lower() in (".jpg", ".jpeg"))
-                self._changed = changed if abs(time.time_ns() - changed) > SETTLED_NS else 0
+                self._changed = changed if _settled(changed) else 0
                 self._listed = names
                 self._good.clear()
                 self.negotiated = f"{len(names)} files at {self.config.framerate} fps"
@@ -90,7 +90,7 @@ class Images(Source):
             whole = jpeg.complete(content)
             if whole is not None:
                 size = Size(*jpeg.size(whole))
-                if whole is content:
+                if whole is content and _settled(changed):
                     self._good[name, changed, len(content)] = size
                 self._bad.discard(name)
                 return whole, size
@@ -102,3 +102,8 @@ class Images(Source):
             self.bad_frames += 1
             log.warning("%s: skipped: %s", self._folder / name, reason)
         return None
+
+
+def _settled(changed_ns: int) -> bool:
+    """Whether every later change will show in the time of change."""
+    return abs(time.time_ns() - changed_ns) > SETTLED_NS

@@ -15,6 +15,8 @@ Plane = npt.NDArray[np.uint8]  # height x width
 CELL = (64, 33)  # a glyph's height and width in font.npz; other sizes are made from it
 HEIGHTS = (128, 64, 32, 21, 16)  # that is CELL x 2, x 1, / 2, / 3, / 4
 
+LONG_WORD = 24  # a longer one is a file's path: broken, rather than all made tiny for its sake
+
 
 @functools.cache
 def _glyphs(height: int) -> Plane:
@@ -49,6 +51,7 @@ def wrap(text: str, width: int, max_height: int) -> tuple[int, list[str]]:
     for height in HEIGHTS:
         columns = max(1, width // _glyphs(height).shape[2])
         lines = textwrap.wrap(text, columns)
-        if len(lines) * height * 1.25 <= max_height and all(len(word) <= columns for word in text.split()):
+        longest = max((len(word) for word in text.split() if len(word) <= LONG_WORD), default=0)
+        if len(lines) * height * 1.25 <= max_height and longest <= columns:
             break
     return height, lines

@@ -1,5 +1,6 @@
 """The addresses of pictures: streams and snapshots."""
 
+import asyncio
 import contextlib
 import re
 import socket
@@ -8,6 +9,7 @@ from typing import Any
 from tornado import httputil, routing
 
 from piapp.errors import NoFreshFrame
+from piapp.frame import Frame
 from piapp.web import multipart
 from piapp.web.guard import HEADERS, Handler
 from piapp.web.stream import Viewer
@@ -68,14 +70,25 @@ class StreamHandler(Handler):
 class SnapshotHandler(Handler):
     """One picture, taken after the request came."""
 
+    _waiting: asyncio.Task[Frame] | None = None  # for the picture
+
     async def get(self, name: str | None = None, number: str | None = None) -> None:
+        self._waiting = asyncio.create_task(self.camera(name, number).fresh_frame(self))
+        await asyncio.wait([self._waiting])
+        if self._waiting.cancelled():
+            return
         try:
-            frame = await self.camera(name, number).fresh_frame(self)
+            frame = self._waiting.result()
         except NoFreshFrame as error:
             self.refuse(503, str(error), 5)
         self.set_header("Content-Type", "image/jpeg")
         self.set_header("X-Timestamp", multipart.timestamp(frame))
         self.write(frame.jpeg)
+
+    def on_connection_close(self) -> None:
+        """The client has gone, or piapp ends: nobody waits any more."""
+        if self._waiting:
+            self._waiting.cancel()
 
     def compute_etag(self) -> None:
         """None: no two snapshots are the same, so hashing them is for nothing."""

@@ -17,7 +17,6 @@ Tornado's own write path would take, measured for hundreds of viewers.
 """
 
 import asyncio
-import contextlib
 import logging
 import socket
 import struct
@@ -194,13 +193,14 @@ class Viewer:
 
     def _read(self) -> None:
         """A viewer says nothing more; but this is how its going shows."""
-        with contextlib.suppress(BlockingIOError):
-            try:
-                if self._socket.recv(4096):
-                    return
-                self.close()
-            except ConnectionError as error:
-                self.close(f"({error.strerror})")
+        try:
+            if self._socket.recv(4096):
+                return
+            self.close()
+        except BlockingIOError:
+            pass
+        except OSError as error:  # not only ConnectionError: a lost Wi-Fi ends in ETIMEDOUT or EHOSTUNREACH
+            self.close(f"({error.strerror})")
 
 
 class Broadcast:

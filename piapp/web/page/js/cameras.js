@@ -71,8 +71,8 @@ function show(camera) {
   find("button").textContent = camera.on ? "Switch off" : "Switch on";
   find("button").disabled = false;
   const count = camera.viewers.length;
-  const viewers = `${count} ${count === 1 ? "viewer" : "viewers"}`;
-  const picture = width ? [`${width} × ${height}`, `${camera.fps.toFixed(1)} fps`] : [];
+  const viewers = `${count}\u00a0${count === 1 ? "viewer" : "viewers"}`;
+  const picture = width ? [`${width} × ${height}`, `${camera.fps.toFixed(1)}\u00a0fps`] : [];
   find(".facts").textContent = [...picture, viewers].join(" · ");
 }
 
