@@ -219,9 +219,10 @@ class Broadcast:
 
     def add(self, viewer: Viewer, head: bytes) -> None:
         """Begin to stream; the viewer removes itself when its connection ends."""
-        if not self.viewers:
+        if self.frame is not self.camera.hub.newest:  # that may have been forgotten as too old
             self.frame = self.camera.hub.newest
             self._parts.clear()
+        if not self.viewers:
             self.camera.hub.listeners.add(self._on_frame)
             self._sweeping = self._loop.call_later(SWEEP_S, self._sweep)
         self.viewers.add(viewer)
