@@ -243,6 +243,8 @@ class Camera:
         if state is not self.state:
             self.state, self._since = state, time.monotonic()
             if state is not State.RUNNING:
+                if self.hub.newest:
+                    self._size = Size(self.hub.newest.width, self.hub.newest.height)
                 self.hub.forget()
             self._changed.set()
 
@@ -346,15 +348,13 @@ class Camera:
                 self.hub.publish(jpeg, time.monotonic_ns(), *self._size, words)
 
     def _measure(self) -> None:
-        """The rates since the last call, at most once in half a second; the size of the picture."""
+        """The rates since the last call, at most once in half a second."""
         now, frames, size = time.monotonic(), self.frames, self._run.bytes if self._run else 0
         before, frames_before, size_before = self._measured
         if now - before >= NOTICE_EVERY_S / 2:
             self.fps = (frames - frames_before) / (now - before)
             self.bytes_per_s = max(0, size - size_before) / (now - before)
             self._measured = (now, frames, size)
-        if self.hub.newest:
-            self._size = Size(self.hub.newest.width, self.hub.newest.height)
 
 
 async def _event(event: asyncio.Event, limit_s: float | None) -> None:

@@ -105,12 +105,18 @@ class Handler(web.RequestHandler):
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         error = kwargs.get("exc_info", (None, None))[1]
+        if status_code == 405:
+            known = [name for name in self.SUPPORTED_METHODS if self._has(name.lower())]
+            self.set_header("Allow", ", ".join(known))
         sentence = f"{http.client.responses.get(status_code, 'Error')}."
         if isinstance(error, Refusal):
             sentence = error.sentence
             if error.retry_after_s:
                 self.set_header("Retry-After", str(error.retry_after_s))
         self.answer({"error": sentence})
+
+    def _has(self, method: str) -> bool:
+        return getattr(type(self), method, None) is not getattr(web.RequestHandler, method, None)
 
     def log_exception(self, *exc_info: Any) -> None:
         if not isinstance(exc_info[1], web.HTTPError):  # those are answers, not failures
