@@ -290,8 +290,10 @@ class Camera:
                 if run.source:
                     log.info("%s: running: %s", self.name, run.source.negotiated)
                     if self.quality != self.config.quality:
-                        with contextlib.suppress(Unsupported):  # it may be another camera by now
+                        try:
                             run.source.set_quality(self.quality)
+                        except Unsupported:  # another camera by now
+                            self.quality = self.config.quality
             if run.ended.is_set():
                 return run.error
             limit_s = self._frozen_s if run.frames else FIRST_FRAME_LIMIT_S
