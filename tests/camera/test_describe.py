@@ -172,5 +172,6 @@ async def test_a_camera_whose_quality_cannot_be_set_again_runs_with_its_own(
             await state(camera, State.OFF)
             camera.switch(True)
             await state(camera, State.RUNNING)
-            assert refused == [50, 50]
+            assert refused == [50]  # it is not asked of a camera that has refused it
+            assert camera.quality == camera.config.quality
     assert messages(caplog) == ["door: Camera unplugged: check the cable"]
