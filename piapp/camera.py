@@ -65,7 +65,10 @@ class Fault:
     since: float  # time.monotonic() when the outage began
 
     def __str__(self) -> str:
-        return f"{self.what} {notice.ago(time.monotonic() - self.since)} ago: {self.hint}"
+        lasted = notice.span(time.monotonic() - self.since)
+        if self.was_running:
+            return f"{self.what} {lasted} ago: {self.hint}"
+        return f"{self.what}: {self.hint} (for {lasted} now)"
 
 
 class Camera:
@@ -220,7 +223,7 @@ class Camera:
 
     def _words(self) -> str:
         """Why there is no picture; empty when there is one, or nobody asked for any."""
-        here = notice.ago(time.monotonic() - self._since)
+        here = notice.span(time.monotonic() - self._since)
         if self.state is State.OFF:
             return f"Camera switched off {here} ago: switch it on at piapp's page"
         if self.state is State.FAILED or (self.state is State.STARTING and self.fault):

@@ -19,8 +19,8 @@ class ConfigError(PiappError):
 class SourceError(PiappError):
     """The device failed.
 
-    `what` is a short phrase in the past tense that stands in front of "12 s ago" ("Camera unplugged");
-    `hint` is what a person can do about it ("check the cable").
+    `what` is a short phrase. From a source that had been running it stands in front of "12 s ago" ("Camera unplugged"),
+    from one that could not be opened alone ("Camera not found"). `hint` is what a person can do ("check the cable").
     """
 
     def __init__(self, what: str, hint: str) -> None:

@@ -28,7 +28,7 @@ def draw(title: str, words: str, size: Size) -> bytes:
     return encoder.encode_planes(y, None, None, quality=80)
 
 
-def ago(seconds: float) -> str:
+def span(seconds: float) -> str:
     """A span of time as a person says it: 12 s, 5 min, 3 h, 2 days."""
     for limit, divisor, unit in ((120, 1, "s"), (7200, 60, "min"), (172800, 3600, "h")):
         if seconds < limit:

@@ -121,7 +121,7 @@ def test_a_failing_camera(house: House) -> None:
     with Stream(house.port):
         until(lambda: house.state()["state"] == "failed")
         told = house.state()
-        assert told["fault"].startswith("Camera unplugged ") and "check the cable" in told["message"]
+        assert told["fault"].startswith("Camera unplugged: ") and "check the cable" in told["message"]
         assert told["faults"] >= 1 and (told["width"], told["height"], told["age_ms"]) == (None, None, None)
         health = ask(house.port, "/health")
         assert health.status == 503 and set(health.json()["faults"]) == {"camera"}

@@ -154,4 +154,4 @@ def test_spans_of_time_as_a_person_says_them() -> None:
         (172800, "2 days"),
         (8640000, "100 days"),
     ):
-        assert notice.ago(seconds) == said
+        assert notice.span(seconds) == said

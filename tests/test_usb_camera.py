@@ -238,7 +238,7 @@ def test_nothing_but_broken_pictures_is_a_fault(camera: FakeCamera) -> None:
         driver.frame()
         camera.say("garbage")
         failed = driver.next("failed")
-    assert failed["what"] == "Camera sends only broken pictures"
+    assert failed["what"] == "Camera sent only broken pictures"
 
 
 def test_a_stall_is_a_fault(camera: FakeCamera) -> None:

@@ -141,7 +141,7 @@ class UsbCamera(Source):
             except (ValueError, cv2.error) as error:
                 self._bad_frame(error)
                 if time.monotonic() - good > max(limit_s, BROKEN_LIMIT_S):
-                    raise SourceError("Camera sends only broken pictures", "try another cable or USB port") from error
+                    raise SourceError("Camera sent only broken pictures", "try another cable or USB port") from error
                 continue
             publish(picture, captured_ns, width, height)
             good, limit_s = time.monotonic(), 0.0
