@@ -1,0 +1,102 @@
+"""Many viewers of one MJPEG stream, as cheap as Python can have them. Stands in for swarm.c where there is no compiler.
+
+    python swarm.py HOST PORT PATH VIEWERS >RECORDS
+
+Runs until it is terminated. Writes one record (see viewers.RECORD) for every whole picture that a viewer has read.
+The time is taken when the last byte of the picture was read; the picture itself is dropped in the kernel.
+"""
+
+import re
+import resource
+import select
+import signal
+import socket
+import struct
+import sys
+import time
+
+RECORD = struct.Struct("=IIqqq")
+SINK = bytearray(1 << 20)
+HEAD = 512  # bytes read at a time while a part's header is awaited
+LENGTH = re.compile(rb"\r\nContent-Length: *(\d+)", re.IGNORECASE)
+TIMESTAMP = re.compile(rb"\r\nX-Timestamp: *(\d+)\.(\d{6})", re.IGNORECASE)
+STAMP = re.compile(rb"\xff\xd8\xff\xfe\x00\x26MJTS([0-9a-f]{16})")
+STAMP_BYTES = 42  # SOI and the comment segment that a stamp in the picture takes
+
+
+class Viewer:
+    """One stream. `left` bytes of a picture are still to come; 0 while a header is awaited."""
+
+    def __init__(self, sock: socket.socket, number: int) -> None:
+        self.sock, self.number = sock, number
+        self.head = b""
+        self.size = self.left = self.stamp_ns = 0
+        self.wall_clock = True
+
+    def read(self) -> None:
+        """Take what is there. Raises BlockingIOError when nothing is, EOFError at the stream's end."""
+        if self.left:
+            taken = self.sock.recv_into(SINK, min(self.left, len(SINK)), socket.MSG_TRUNC)
+            self.left -= taken
+            if not self.left:
+                self.record()
+        else:
+            data = self.sock.recv(HEAD)
+            taken = len(data)
+            self.head += data
+            self.parse()
+        if not taken:
+            raise EOFError
+
+    def parse(self) -> None:
+        """Look for a part's header, and for the stamp at the begin of a picture that has none in its header."""
+        if self.head.startswith(b"HTTP/") and self.head[8:12] != b" 200"[: len(self.head) - 8]:
+            sys.exit(f"swarm: viewer {self.number} was answered {self.head[:20]!r}")
+        length = LENGTH.search(self.head)
+        end = self.head.find(b"\r\n\r\n", length.end()) + 4 if length else 3
+        if not length or end == 3:
+            return
+        if told := TIMESTAMP.search(self.head, 0, end):
+            self.stamp_ns, self.wall_clock = int(told[1]) * 10**9 + int(told[2]) * 1000, True
+        elif len(self.head) < end + STAMP_BYTES:
+            return
+        else:
+            stamp = STAMP.match(self.head, end)
+            self.stamp_ns, self.wall_clock = int(stamp[1], 16) if stamp else 0, False
+        self.size = int(length[1])
+        self.left = self.size - (len(self.head) - end)
+        rest, self.head = self.head[end + self.size :], b""
+        if self.left <= 0:
+            self.left = 0
+            self.record()
+            self.head = rest
+
+    def record(self) -> None:
+        now_ns = time.monotonic_ns()
+        age_ns = (time.time_ns() if self.wall_clock else now_ns) - self.stamp_ns
+        sys.stdout.buffer.write(RECORD.pack(self.number, self.size, self.stamp_ns, now_ns, age_ns))
+
+
+def main(host: str, port: str, path: str, viewers: str) -> None:
+    resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
+    poll, swarm = select.epoll(), {}
+    for number in range(int(viewers)):
+        sock = socket.create_connection((host, int(port)), timeout=10)
+        sock.sendall(f"GET {path} HTTP/1.1\r\nHost: {host}:{port}\r\nAccept: */*\r\n\r\n".encode())
+        sock.setblocking(False)
+        swarm[sock.fileno()] = Viewer(sock, number)
+        poll.register(sock, select.EPOLLIN)
+    while swarm:
+        for fd, _ in poll.poll():
+            try:
+                while True:
+                    swarm[fd].read()
+            except BlockingIOError:
+                pass
+            except (EOFError, ConnectionError):
+                swarm.pop(fd).sock.close()
+
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit())
+    main(*sys.argv[1:])
