@@ -13,14 +13,16 @@ from typing import NamedTuple
 
 _TCP_INFO_SIZE = 232
 _BYTES_ACKED = struct.Struct("=120xQ")
-_MIN_RTT_AND_RATE = struct.Struct("=148xI8xQ")  # tcpi_min_rtt in µs, tcpi_delivery_rate in bytes/s
+# tcpi_delivery_rate_app_limited (its lowest bit), tcpi_min_rtt in µs, tcpi_delivery_rate in bytes/s
+_PACE = struct.Struct("=7xB140xI8xQ")
 
 
 class Pace(NamedTuple):
     """How a link drains."""
 
     min_rtt_s: float
-    bytes_per_s: int  # 0: not known yet
+    bytes_per_s: float  # 0: not known yet
+    at_least: bool  # measured while we had no more to send: the link may well do better
 
 
 def unacknowledged(descriptor: int) -> int:
@@ -30,8 +32,8 @@ def unacknowledged(descriptor: int) -> int:
 
 def pace(sock: socket.socket) -> Pace:
     info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO_SIZE)
-    min_rtt_us, rate = _MIN_RTT_AND_RATE.unpack_from(info)
-    return Pace(min_rtt_us / 1e6, rate)
+    flags, min_rtt_us, rate = _PACE.unpack_from(info)
+    return Pace(min_rtt_us / 1e6, rate, bool(flags & 1))
 
 
 def acknowledged(sock: socket.socket) -> int:

@@ -31,6 +31,7 @@ from piapp.web.multipart import Format
 log = logging.getLogger(__name__)
 
 SLACK = 0.2  # the share of a frame interval for which the link may still be busy when the next frame is written
+PROBE = 2.0  # on a long way the measured rate is only what we sent, one frame a round trip: try so much more
 SMALL = 16384  # bytes; so many may be under way in any case: for tiny frames the other side delays its confirmation
 NEARLY_DUE = 0.5  # a frame that comes within this share of an interval is waited for
 RECHECK_S = (0.002, 0.25)  # shortest and longest pause before looking at a busy link again
@@ -136,7 +137,9 @@ class Viewer:
         """How long to wait before the newest frame may go: 0 for now."""
         slack_s = SLACK * broadcast.interval_s
         if (under_way := link.unacknowledged(self._descriptor)) and self._taken:
-            min_rtt_s, rate = link.pace(self._socket)
+            min_rtt_s, rate, at_least = link.pace(self._socket)
+            if at_least and min_rtt_s > broadcast.interval_s:
+                rate *= PROBE
             busy_s = under_way / rate - min_rtt_s if rate else broadcast.interval_s
             self._age_s = max(self._age_s, now - self._taken.captured_ns / 1e9 + busy_s + min_rtt_s / 2)
             # While a viewer pauses, the rate stays that of better times, which may be many frames in no time at all.
