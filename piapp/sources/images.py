@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 from piapp.config import CameraConfig, Size
 from piapp.errors import SourceError
@@ -20,6 +21,9 @@ from piapp.sources.source import Publish, Source
 log = logging.getLogger(__name__)
 
 SETTLED_NS = 3_000_000_000  # file systems keep times in steps (FAT: 2 s), and more may change within the same step
+
+
+KEPT_BYTES = 8_000_000  # so much of a folder is kept in memory, rather than read again for every frame
 
 
 class Images(Source):
@@ -38,7 +42,7 @@ class Images(Source):
         self._listed: list[str] = []
         self._changed = 0  # the folder's time of change when it was listed; 0: to be listed again
         self._bad: set[str] = set()  # files already complained of
-        self._good: dict[tuple[str, int, int], Size] = {}  # name, time of change, length: looked through before
+        self._kept: dict[str, _Kept] = {}
 
     def check(self) -> None:
         next(self._pictures())
@@ -72,7 +76,7 @@ class Images(Source):
                 names = sorted(p.name for p in self._folder.iterdir() if p.suffix.lower() in (".jpg", ".jpeg"))
                 self._changed = changed if _settled(changed) else 0
                 self._listed = names
-                self._good.clear()
+                self._kept.clear()
                 self.negotiated = f"{len(names)} files at {self.config.framerate} fps"
         except OSError as error:
             raise SourceError(f"Folder of images lost ({error.strerror})", f"look at {self._folder}") from error
@@ -83,15 +87,16 @@ class Images(Source):
     def _read(self, name: str) -> tuple[bytes, Size] | None:
         """The file's bytes and size; None when it is no whole JPEG (or gone), with one log line for each such file."""
         try:
-            with open(self._folder / name, "rb", buffering=0) as file:
+            path = f"{self._folder}/{name}"
+            now = os.stat(path)
+            if (kept := self._kept.get(name)) and kept.version == (now.st_mtime_ns, now.st_size):
+                return kept.picture, kept.size
+            with open(path, "rb", buffering=0) as file:
                 content, changed = file.read(), os.fstat(file.fileno()).st_mtime_ns
-            if known := self._good.get((name, changed, len(content))):
-                return content, known
             whole = jpeg.complete(content)
             if whole is not None:
                 size = Size(*jpeg.size(whole))
-                if whole is content and _settled(changed):
-                    self._good[name, changed, len(content)] = size
+                self._keep(name, _Kept((changed, len(content)), whole, size))
                 self._bad.discard(name)
                 return whole, size
             reason = "not a whole JPEG"
@@ -102,6 +107,20 @@ class Images(Source):
             self.bad_frames += 1
             log.warning("%s: skipped: %s", self._folder / name, reason)
         return None
+
+    def _keep(self, name: str, kept: "_Kept") -> None:
+        self._kept.pop(name, None)
+        in_use = sum(len(other.picture) for other in self._kept.values())
+        if _settled(kept.version[0]) and in_use + len(kept.picture) <= KEPT_BYTES:
+            self._kept[name] = kept
+
+
+class _Kept(NamedTuple):
+    """A picture that was read and looked through before."""
+
+    version: tuple[int, int]  # the file's time of change and length
+    picture: bytes
+    size: Size
 
 
 def _settled(changed_ns: int) -> bool:

@@ -13,7 +13,7 @@ from piapp.frame import Frame
 _BOUNDARY = b"--frame\r\n"
 
 
-class Format(enum.Enum):
+class Format(enum.IntEnum):
     """Which reader the bytes are for."""
 
     CLASSIC = enum.auto()  # programs: header with Content-Length, picture, boundary

@@ -25,7 +25,8 @@ from typing import Any
 
 from piapp.camera import Camera
 from piapp.frame import Frame
-from piapp.web import link, multipart
+from piapp.web import multipart
+from piapp.web.link import Link
 from piapp.web.multipart import Format
 
 log = logging.getLogger(__name__)
@@ -50,7 +51,7 @@ class Viewer:
         self.skipped = 0  # frames that this viewer's link had no room for
         self.fps = 0.0  # over the last sweep
         self._socket = sock
-        self._descriptor = sock.fileno()
+        self._link = Link(sock)
         self._interval_s = 1 / fps if fps else 0.0
         self._due = 0.0  # not before this loop time may the next frame go, under a cap of `fps`
         self._capped = 0  # frames that the cap has held back since the last one sent
@@ -96,10 +97,13 @@ class Viewer:
         broadcast = self._broadcast
         if broadcast is None or self._rest is not None or broadcast.frame is self._taken:
             return
-        if now < self._due - broadcast.interval_s / 2:  # half a frame early is nearer to the wanted rate than half late
+        # half a frame early is nearer to the wanted rate than half a frame late
+        if self._interval_s and now < self._due - broadcast.interval_s / 2:
             self._capped += 1
             return
-        wait_s = self._wait_s(broadcast, now)
+        under_way = self._link.unacknowledged()
+        # by far the most frequent case: the frame has just come, and nothing is under way
+        wait_s = self._wait_s(broadcast, now, under_way) if under_way or now > broadcast.arrived else 0.0
         if wait_s <= 0:
             self._take(broadcast, now)
         elif self._recheck is None:
@@ -124,8 +128,8 @@ class Viewer:
         before, sent = self._swept
         self.fps = (self.sent - sent) / (now - before)
         self._swept = (now, self.sent)
-        acknowledged = link.acknowledged(self._socket)
-        idle = self._rest is None and not link.unacknowledged(self._descriptor)
+        acknowledged = self._link.acknowledged()
+        idle = self._rest is None and not self._link.unacknowledged()
         if idle or acknowledged != self._acknowledged:
             self._acknowledged, self._progress = acknowledged, now
         elif now - self._progress > timeout_s:
@@ -133,11 +137,11 @@ class Viewer:
 
     # --- when ---
 
-    def _wait_s(self, broadcast: "Broadcast", now: float) -> float:
+    def _wait_s(self, broadcast: "Broadcast", now: float, under_way: int) -> float:
         """How long to wait before the newest frame may go: 0 for now."""
         slack_s = SLACK * broadcast.interval_s
-        if (under_way := link.unacknowledged(self._descriptor)) and self._taken:
-            min_rtt_s, rate, at_least = link.pace(self._socket)
+        if under_way and self._taken:
+            min_rtt_s, rate, at_least = self._link.pace()
             if at_least and min_rtt_s > broadcast.interval_s:
                 rate *= PROBE
             busy_s = under_way / rate - min_rtt_s if rate else broadcast.interval_s
@@ -160,8 +164,8 @@ class Viewer:
         frame = broadcast.frame
         if frame is None:
             return
-        if self._taken:
-            self.skipped += max(0, frame.number - self._taken.number - 1 - self._capped)
+        if self._taken and (missed := frame.number - self._taken.number - 1 - self._capped) > 0:
+            self.skipped += missed
         if self._interval_s:
             on_time = now - self._due < broadcast.interval_s  # else begin anew, rather than make up for it
             self._due = (self._due if on_time else now) + self._interval_s
@@ -193,7 +197,7 @@ class Viewer:
             self._rest = None
             self._loop.remove_writer(self._socket)
         if self._taken:
-            self._age_s = self._loop.time() - self._taken.captured_ns / 1e9
+            self._age_s = (time.monotonic_ns() - self._taken.captured_ns) / 1e9
 
     def _write_rest(self) -> None:
         if self._rest is not None:
@@ -255,9 +259,10 @@ class Broadcast:
         """The newest frame as it goes over the wire: one object for all viewers of this format."""
         if self.frame is None:
             return b""
-        if form not in self._parts:
-            self._parts[form] = multipart.part(self.frame, form)
-        return self._parts[form]
+        part = self._parts.get(form)
+        if part is None:
+            part = self._parts[form] = multipart.part(self.frame, form)
+        return part
 
     def _on_frame(self, frame: Frame) -> None:
         now = self._loop.time()
