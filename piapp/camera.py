@@ -318,16 +318,14 @@ class Camera:
             log.warning("%s: %s", self.name, error)
         self._enter(State.FAILED)
 
-    async def _end(self, run: Run, limit_s: float = STOP_LIMIT_S) -> bool:
-        """Ask the run to stop and wait for it; False when its thread hangs in the driver."""
+    async def _end(self, run: Run, limit_s: float = STOP_LIMIT_S) -> None:
+        """Ask the run to stop and wait for it, but no longer than the limit: its thread may hang in the driver."""
         run.stop()
         try:
             async with asyncio.timeout(limit_s):
                 await run.ended.wait()
         except TimeoutError:
             log.warning("%s: the device does not let go after %g s", self.name, limit_s)
-            return False
-        return True
 
     async def _while_wanted(self, limit_s: float) -> None:
         """Wait, but not for a camera that nobody wants any more."""
