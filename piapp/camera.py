@@ -17,16 +17,19 @@ import contextlib
 import enum
 import logging
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Protocol
 
-from piapp import notice
+from piapp import chosen, notice, tasks
+from piapp.chosen import Chosen, Kept
 from piapp.config import CameraConfig, Size
-from piapp.errors import NoFreshFrame, SourceError, Unsupported
+from piapp.counts import Counts
+from piapp.errors import NoFreshFrame, SourceError
+from piapp.faults import Faults
 from piapp.frame import Frame
 from piapp.hub import Hub
 from piapp.run import Run
+from piapp.sources.control import Control, Value
 from piapp.sources.source import Source
 
 log = logging.getLogger(__name__)
@@ -55,44 +58,31 @@ class Watcher(Protocol):
         """What the API tells of it."""
 
 
-@dataclass(frozen=True)
-class Fault:
-    """Why there is no picture. An outage keeps its first cause: what the next tries say follows from it."""
-
-    what: str
-    hint: str
-    was_running: bool  # pictures had come before, so that this is not just a failed try to open it
-    since: float  # time.monotonic() when the outage began
-
-    def __str__(self) -> str:
-        lasted = notice.span(time.monotonic() - self.since)
-        if self.was_running:
-            return f"{self.what} {lasted} ago: {self.hint}"
-        return f"{self.what}: {self.hint} (for {lasted} now)"
-
-
 class Camera:
     """Made in the event loop; start() before use, stop() at the end."""
 
-    def __init__(self, config: CameraConfig, open_source: Callable[[], Source]) -> None:
-        """`open_source` makes a new Source for each opening; it is called in the source's thread."""
+    def __init__(self, config: CameraConfig, open_source: Callable[[], Source], kept: object = None) -> None:
+        """`open_source` makes a new Source for each opening; it is called in the source's thread.
+
+        `kept` is what kept() gave when piapp ran before, as far as it came through.
+        """
+        before = chosen.kept(kept)
         self.config = config
         self.name = config.name
         self.hub = Hub()
-        self.on = True  # the user's switch; no viewer overrides it
-        self.state = State.IDLE
-        self.fault: Fault | None = None  # of the outage that lasts, or the last one: see `state`
-        self.quality = config.quality
-        self.fps = 0.0  # measured over the last second
-        self.bytes_per_s = 0.0
-        self.faults = 0
+        self.on = before["on"]  # the user's switch; no viewer overrides it
+        self.state = State.IDLE if self.on else State.OFF
+        self._switched = False  # in this run of piapp: else nobody knows since when it is off
+        self.counts = Counts()
+        self.faults = Faults(config.name)
         self.watchers: set[Watcher] = set()
+        # Called in the event loop when anything has changed that a page shows, other than the rates and the watchers:
+        # state and its message, switch, controls. They must not block or raise, and may come and go at any time.
+        self.listeners: set[Callable[[], None]] = set()
+        self._chosen = Chosen(config.name, before["controls"])
         self._open_source = open_source
         self._since = time.monotonic()  # when `state` began
         self._size = config.resolution  # of the newest picture; notices are drawn as large
-        self._frames_before = self._bad_before = 0  # of the runs that have ended
-        self._measured = (time.monotonic(), 0, 0)  # when, frames and bytes of the run by then
-        self._logged = ""  # the last fault that was logged in the outage that lasts
         self._run: Run | None = None
         self._idle: asyncio.TimerHandle | None = None  # runs from the last watcher's leaving to the device's closing
         self._nudge = asyncio.Event()  # for _supervise: something has changed
@@ -101,11 +91,7 @@ class Camera:
         self._frozen_s = max(FROZEN_S, FROZEN_FRAMES / config.framerate)
 
     def start(self) -> None:
-        self._tasks = [
-            asyncio.create_task(walk(), name=f"{self.name} {walk.__name__}") for walk in (self._supervise, self._tell)
-        ]
-        for task in self._tasks:
-            task.add_done_callback(_log_crash)
+        self._tasks = [tasks.start(walk(), f"{self.name} {walk.__name__}") for walk in (self._supervise, self._tell)]
 
     async def stop(self, limit_s: float = STOP_LIMIT_S) -> None:
         """Close the device; a thread that does not end within the limit is left behind."""
@@ -169,55 +155,63 @@ class Camera:
     def switch(self, on: bool) -> None:
         """For everybody, at once. Off closes the device."""
         if on != self.on:
-            self.on = on
+            self.on, self._switched = on, True
             log.info("%s: switched %s", self.name, "on" if on else "off")
             self._nudge.set()
+            self._tell_listeners()
 
-    def set_quality(self, quality: int) -> None:
-        """1–100, from the next frame on and for later openings. Raises Unsupported."""
-        source = self._run.source if self._run else None
-        if source is None:
-            raise Unsupported("The quality can be changed while the camera is running: open its stream first.")
-        source.set_quality(quality)
-        self.quality = quality
+    def set_controls(self, changes: Mapping[str, Value | None]) -> None:
+        """For everybody, at once and at each later opening; None: the default again.
+
+        All of them, or none. Raises Unsupported; its sentence names the control and what is allowed.
+        """
+        self._chosen.change(changes, self._run)
+        self._tell_listeners()
+
+    def kept(self) -> Kept:
+        """What users have chosen, for the next start of piapp."""
+        return {"on": self.on, "controls": self._chosen.values}
 
     # --- what can be known ---
 
     @property
-    def frames(self) -> int:
-        """Pictures since the program began."""
-        return self._frames_before + (self._run.frames if self._run else 0)
+    def controls(self) -> tuple[Control, ...]:
+        """What can be changed, with the values of now; while the camera sleeps, as of its last run. None before one."""
+        return self._chosen.controls
 
-    @property
-    def bad_frames(self) -> int:
-        """Torn or broken pictures that the sources have dropped."""
-        source = self._run.source if self._run else None
-        return self._bad_before + (source.bad_frames if source else 0)
-
-    def describe(self) -> dict[str, Any]:
-        """The camera as the API shows it."""
+    def summary(self) -> dict[str, Any]:
+        """What changes often, for the page."""
         newest = self.hub.newest if self.state is State.RUNNING else None
-        source = self._run.source if self._run else None
         return {
             "name": self.name,
             "on": self.on,
             "state": self.state,
             "since_s": round(time.monotonic() - self._since, 1),
             "message": self._words(),
+            "width": newest.width if newest else None,
+            "height": newest.height if newest else None,
+            "fps": round(self.counts.fps, 2),
+            "kbit_per_s": round(self.counts.bytes_per_s * 8 / 1000),
+            "viewer_count": len(self.watchers),
+        }
+
+    def describe(self) -> dict[str, Any]:
+        """The camera as the API shows it: the summary and all else."""
+        newest = self.hub.newest if self.state is State.RUNNING else None
+        source = self._run.source if self._run else None
+        return {
+            **self.summary(),
             "source": source.kind if source else self.config.source,
             "device": source.device if source else self.config.device,
             "encoder": source.encoder if source else "",
             "negotiated": source.negotiated if source else "",
-            "quality": self.quality,
-            "width": newest.width if newest else None,
-            "height": newest.height if newest else None,
             "age_ms": round((time.monotonic_ns() - newest.captured_ns) / 1e6, 1) if newest else None,
-            "fps": round(self.fps, 2),
-            "kbit_per_s": round(self.bytes_per_s * 8 / 1000),
-            "frames": self.frames,
-            "bad_frames": self.bad_frames,
-            "faults": self.faults,
-            "fault": str(self.fault) if self.fault else None,
+            "frames": self.counts.frames,
+            "bad_frames": self.counts.bad_frames,
+            "faults": self.faults.count,
+            "fault": str(self.faults.current) if self.faults.current else None,
+            "recent_faults": self.faults.recent(),
+            "controls": [control.describe() for control in self.controls],
             "viewers": [watcher.describe() for watcher in self.watchers],
         }
 
@@ -225,9 +219,9 @@ class Camera:
         """Why there is no picture; empty when there is one, or nobody asked for any."""
         here = notice.span(time.monotonic() - self._since)
         if self.state is State.OFF:
-            return f"Camera switched off {here} ago: switch it on at piapp's page"
-        if self.state is State.FAILED or (self.state is State.STARTING and self.fault):
-            return str(self.fault)
+            return f"Camera switched off{f' {here} ago' if self._switched else ''}: switch it on at piapp's page"
+        if self.state is State.FAILED or (self.state is State.STARTING and self.faults.current):
+            return str(self.faults.current)
         return f"Camera is starting, for {here} now" if self.state is State.STARTING else ""
 
     # --- the walk through the states ---
@@ -240,6 +234,7 @@ class Camera:
         self._nudge.set()
 
     def _enter_unwanted(self) -> None:
+        self.faults.leave()
         self._enter(State.IDLE if self.on else State.OFF)
 
     def _enter(self, state: State) -> None:
@@ -250,15 +245,21 @@ class Camera:
                     self._size = Size(self.hub.newest.width, self.hub.newest.height)
                 self.hub.forget()
             self._changed.set()
+            self._tell_listeners()
+
+    def _tell_listeners(self) -> None:
+        for listener in tuple(self.listeners):
+            listener()
 
     async def _supervise(self) -> None:
         pause, longest = BACKOFF_S
         while True:
             while not self._wanted():
                 self._enter_unwanted()
-                await _event(self._nudge, None)
+                await tasks.event(self._nudge, None)
             self._enter(State.STARTING)
-            run = self._run = Run(self.name, self._open_source, self.hub, self._nudge)
+            run = self._run = Run(self.name, self._open_source, self.hub, self._nudge, self._chosen.values)
+            self.counts.begin(run)
             error = await self._watch(run)
             run.stop()  # before the hub forgets its newest frame: none may come after
             if run.lasted_s > STEADY_S:
@@ -279,24 +280,20 @@ class Camera:
                     self._enter_unwanted()
                 elif self.state is not State.FAILED:
                     self._fail(SourceError("Camera hung", "unplug it, or restart the computer"), was_running=False)
-                await _event(self._nudge, None)
-            self._frames_before += run.frames
-            self._bad_before += run.source.bad_frames if run.source else 0
+                await tasks.event(self._nudge, None)
+            self._learn(run)
             self._run = None
+            self.counts.begin(None)
 
     async def _watch(self, run: Run) -> SourceError | None:
         """Until the run ends by itself, freezes, or is not wanted any more; the error if there was one."""
         while self._wanted():
+            self._learn(run)
             if run.frames and self.state is State.STARTING:
-                self.fault, self._logged = None, ""
+                self.faults.end()
                 self._enter(State.RUNNING)
                 if run.source:
                     log.info("%s: running: %s", self.name, run.source.negotiated)
-                    if self.quality != self.config.quality:
-                        try:
-                            run.source.set_quality(self.quality)
-                        except Unsupported:  # another camera by now
-                            self.quality = self.config.quality
             if run.ended.is_set():
                 return run.error
             limit_s = self._frozen_s if run.frames else FIRST_FRAME_LIMIT_S
@@ -304,18 +301,16 @@ class Camera:
             if left_s <= 0:
                 what = "Camera stopped sending pictures" if run.frames else "Camera does not send any picture"
                 return SourceError(what, "check the cable; piapp keeps trying")
-            await _event(self._nudge, left_s)
+            await tasks.event(self._nudge, left_s)
         return None
 
+    def _learn(self, run: Run) -> None:
+        if self._chosen.learn(run):
+            self._tell_listeners()
+
     def _fail(self, error: SourceError, was_running: bool) -> None:
-        """Say it in the log and on the picture. An outage keeps its first words: "unplugged", not "not found"."""
-        self.faults += 1
-        if self.fault is None or was_running or not self.fault.was_running:
-            since = self.fault.since if self.fault and not was_running else time.monotonic()
-            self.fault = Fault(error.what, error.hint, was_running, since)
-        if str(error) != self._logged:  # an outage is one line, not one for every try
-            self._logged = str(error)
-            log.warning("%s: %s", self.name, error)
+        """Say it in the log and on the picture."""
+        self.faults.add(error, was_running)
         self._enter(State.FAILED)
 
     async def _end(self, run: Run, limit_s: float = STOP_LIMIT_S) -> None:
@@ -331,43 +326,23 @@ class Camera:
         """Wait, but not for a camera that nobody wants any more."""
         until = time.monotonic() + limit_s
         while self._wanted() and (left_s := until - time.monotonic()) > 0:
-            await _event(self._nudge, left_s)
+            await tasks.event(self._nudge, left_s)
 
     # --- the notices ---
 
     async def _tell(self) -> None:
         """Once a second, and when the state changes: measure, and publish a notice where a picture is missing."""
         while True:
-            await _event(self._changed, NOTICE_EVERY_S)
-            self._measure()
+            await tasks.event(self._changed, NOTICE_EVERY_S)
+            self.counts.measure()
+            if self._run:
+                self._learn(self._run)
             state, words = self.state, self._words()
             young = self.state is State.STARTING and time.monotonic() - self._since < NOTICE_EVERY_S
-            if not words or not self.watchers or (young and not self.fault):
+            if not words or not self.watchers or (young and not self.faults.current):
                 continue
             jpeg = await asyncio.to_thread(notice.draw, self.name, words, self._size)
             come = self._run is not None and self._run.frames > 0 and not self._run.stopping.is_set()
             # all of it may have changed while this was drawn; a first picture in that time comes first
             if self.state is state and self.watchers and not come:
                 self.hub.publish(jpeg, time.monotonic_ns(), *self._size, words)
-
-    def _measure(self) -> None:
-        """The rates since the last call, at most once in half a second."""
-        now, frames, size = time.monotonic(), self.frames, self._run.bytes if self._run else 0
-        before, frames_before, size_before = self._measured
-        if now - before >= NOTICE_EVERY_S / 2:
-            self.fps = (frames - frames_before) / (now - before)
-            self.bytes_per_s = max(0, size - size_before) / (now - before)
-            self._measured = (now, frames, size)
-
-
-async def _event(event: asyncio.Event, limit_s: float | None) -> None:
-    """Wait for the event, or the limit; leave it cleared."""
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(limit_s):
-            await event.wait()
-    event.clear()
-
-
-def _log_crash(task: asyncio.Task[None]) -> None:
-    if not task.cancelled() and (error := task.exception()):
-        log.critical("%s ended: this is a bug in piapp", task.get_name(), exc_info=error)

@@ -3,7 +3,7 @@
 PiappError
 ├── ConfigError        the settings are wrong; str() is for the person who wrote them
 ├── SourceError        a device cannot be opened, or has failed; a Camera restarts it
-├── Unsupported        this source cannot do what was asked (a flip, another quality)
+├── Unsupported        a camera has no such control, or it does not take that value
 └── NoFreshFrame       no picture came within the time that a snapshot may take
 """
 
@@ -30,7 +30,7 @@ class SourceError(PiappError):
 
 
 class Unsupported(PiappError):
-    """A source cannot do what was asked; the text is a whole sentence."""
+    """A camera cannot do what was asked; the text is a whole sentence that says what is allowed."""
 
 
 class NoFreshFrame(PiappError):

@@ -5,10 +5,11 @@ import contextlib
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from piapp.errors import SourceError
 from piapp.hub import Hub
+from piapp.sources.control import Control, Value
 from piapp.sources.source import Source
 
 log = logging.getLogger(__name__)
@@ -17,11 +18,20 @@ log = logging.getLogger(__name__)
 class Run:
     """Begins with its making; ends when the source returns or fails. The attributes may be read from anywhere.
 
-    `nudge` is set in the event loop at the first frame and at the end. Once stop() was called nothing is published
-    any more, so that a thread that hangs in its driver cannot come back with an old picture.
+    `nudge` is set in the event loop at the first frame, when the source has changed its controls, and at the end. Once
+    stop() was called nothing is published any more, so that a thread that hangs in its driver cannot come back with an
+    old picture.
     """
 
-    def __init__(self, name: str, open_source: Callable[[], Source], hub: Hub, nudge: asyncio.Event) -> None:
+    def __init__(
+        self,
+        name: str,
+        open_source: Callable[[], Source],
+        hub: Hub,
+        nudge: asyncio.Event,
+        changes: Mapping[str, Value | None],
+    ) -> None:
+        """`changes` are for the source's controls, before its first frame."""
         self.stopping = threading.Event()
         self.last_ns = time.monotonic_ns()  # when the newest frame came; before the first one, when this began
         self.frames = 0
@@ -30,7 +40,9 @@ class Run:
         self.error: SourceError | None = None
         self.ended = asyncio.Event()
         self._open_source, self._hub, self._nudge = open_source, hub, nudge
-        self._lock = threading.Lock()  # guards the order of publishing and stopping
+        self._lock = threading.Lock()  # guards the order of publishing and stopping, and who has the changes
+        self._changes = dict(changes)  # until there is a source to hand them to
+        self._told: tuple[Control, ...] = ()  # the source's controls at the newest frame
         self._loop = asyncio.get_running_loop()
         self._started_ns = self.last_ns
         threading.Thread(target=self._main, name=f"camera {name}", daemon=True).start()
@@ -45,6 +57,22 @@ class Run:
         with self._lock:
             self.stopping.set()
 
+    def adjust(self, changes: Mapping[str, Value | None]) -> None:
+        """For the source's controls: as Source.adjust, and there need not be a source yet."""
+        with self._lock:
+            self._changes.update(changes)
+            if self.source:
+                self.source.adjust(changes)
+
+    def controls(self) -> tuple[tuple[Control, ...], dict[str, Value | None]]:
+        """What the source has declared, and which changes it has still to make."""
+        with self._lock:
+            source = self.source
+        if source is None:
+            return (), dict(self._changes)
+        asked = source.asked()  # first: a change that is made now shall not be missing in both
+        return source.controls, asked
+
     def publish(self, jpeg: bytes, captured_ns: int, width: int, height: int) -> None:
         """Called by the source, in whatever thread it has."""
         with self._lock:
@@ -54,13 +82,19 @@ class Run:
             self.frames += 1
             self.bytes += len(jpeg)
             self._hub.publish(jpeg, captured_ns, width, height)
-        if self.frames == 1:
+            controls = self.source.controls if self.source else ()
+            news = self.frames == 1 or controls is not self._told
+            self._told = controls
+        if news:
             self._in_loop(self._nudge.set)
 
     def _main(self) -> None:
         try:
-            self.source = self._open_source()
-            self.source.run(self.publish, self.stopping)
+            source = self._open_source()
+            with self._lock:
+                source.adjust(self._changes)
+                self.source = source
+            source.run(self.publish, self.stopping)
         except SourceError as error:
             self.error = error
         except Exception:

@@ -1,9 +1,14 @@
 """What all tests share."""
 
+import logging
 import os
 import shutil
+from collections.abc import Iterator
 
 import pytest
+
+from piapp import app, camera
+from piapp.web.guard import Site
 
 
 def needs(*programs: str) -> None:
@@ -27,3 +32,31 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_runtest_setup(item: pytest.Item) -> None:
     for mark in item.iter_markers("needs"):
         needs(*mark.args)
+
+
+@pytest.fixture
+def no_errors(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    """Whatever viewers do, nothing unexpected is logged."""
+    yield
+    assert [record.getMessage() for record in caplog.get_records("call") if record.levelno >= logging.ERROR] == []
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Cameras notice faults at once, tell of them often and soon try again."""
+    monkeypatch.setattr(camera, "NOTICE_EVERY_S", 0.05)
+    monkeypatch.setattr(camera, "FROZEN_S", 0.3)
+    monkeypatch.setattr(camera, "BACKOFF_S", (0.05, 0.1))
+
+
+@pytest.fixture
+def sites(monkeypatch: pytest.MonkeyPatch) -> list[Site]:
+    """What the handlers of each piapp work with that is served while a test runs, to look into."""
+    made = list[Site]()
+
+    def remember(*arguments: object) -> Site:
+        made.append(Site(*arguments))  # type: ignore[arg-type]
+        return made[-1]
+
+    monkeypatch.setattr(app, "Site", remember)
+    return made

@@ -5,8 +5,8 @@ import contextlib
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -14,13 +14,26 @@ from piapp import app
 from piapp.config import CameraConfig, Config, ServerConfig
 from piapp.errors import SourceError
 from piapp.sources import encoder
+from piapp.sources.control import Control, Kind, Value
 from piapp.sources.source import Publish, Source
+
+CONTROLS: tuple[Control, ...] = (
+    Control("brightness", "Brightness", Kind.RANGE, 128, 128, 0, 255, 1),
+    Control("contrast", "Contrast", Kind.RANGE, 1.0, 1.0, 0.0, 2.0, 0.1),
+    Control("hflip", "Mirror left-right", Kind.SWITCH, False, False),
+    Control("exposure", "Exposure", Kind.CHOICE, "auto", "auto", choices=("auto", "manual"), group="Camera"),
+    Control(
+        "exposure_time", "Exposure time", Kind.RANGE, 250, 250, 10, 1000, 10, unit="µs", group="Camera", active=False
+    ),
+    Control("focus_once", "Focus once", Kind.ACTION, group="Camera"),
+)
 
 
 class FakeDevice:
     """A camera that does what a test says. Call it to open it, as a Camera does; every opening is a new FakeSource.
 
-    Frames are `jpegs` in turn, at `fps`. All attributes may be changed at any time, from any thread.
+    Frames are `jpegs` in turn, at `fps`. All attributes may be changed at any time, from any thread. Of its CONTROLS,
+    exposure_time has an effect only while exposure is "manual".
     """
 
     def __init__(self, jpegs: list[bytes], fps: float = 100.0, size: tuple[int, int] = (64, 48)) -> None:
@@ -34,6 +47,8 @@ class FakeDevice:
         self.openings = 0
         self.open = 0  # sources that are in run() now
         self.sent = 0
+        self.controls = CONTROLS  # of the next opening
+        self.set: list[tuple[str, Value]] = []  # what its controls were set to, in this order
 
     def __call__(self) -> Source:
         self.openings += 1
@@ -49,11 +64,7 @@ class FakeSource(Source):
         super().__init__(CameraConfig(source="pattern"))
         self.encoder = "fake"
         self.negotiated = "{}x{} fake".format(*device.size)
-        self.quality: int | None = None
         self._device = device
-
-    def set_quality(self, quality: int) -> None:
-        self.quality = quality
 
     def check(self) -> None:
         pass
@@ -61,17 +72,27 @@ class FakeSource(Source):
     def run(self, publish: Publish, stopping: threading.Event) -> None:
         device = self._device
         device.open += 1
+        self.controls = device.controls
         try:
             while not stopping.wait(1 / device.fps):
                 if device.fault:
                     raise device.fault
                 if not device.stalled:
+                    self._obey()
                     jpeg = device.jpegs[device.sent % len(device.jpegs)]
                     device.sent += 1
                     publish(jpeg, time.monotonic_ns(), *device.size)
             device.hangs.wait()
         finally:
             device.open -= 1
+
+    def _set(self, values: Mapping[str, Value]) -> None:
+        self._device.set += values.items()
+        super()._set(values)
+        manual = any(each.value == "manual" for each in self.controls)
+        self.controls = tuple(
+            replace(each, active=manual) if each.name == "exposure_time" else each for each in self.controls
+        )
 
 
 @dataclass

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from fakes import FakeDevice, Running, pattern_jpegs, serving, unplugged, until
+from fakes import CONTROLS, FakeDevice, Running, pattern_jpegs, serving, unplugged, until
 from wire import Answer, Stream, ask, patch
 
 from piapp import camera
@@ -13,8 +13,9 @@ from piapp.config import CameraConfig
 
 NAMES = {"camera": "camera", "Front door": "Front%20door", "Küche": "K%C3%BCche", "a.b-c_1": "a.b-c_1"}
 KEYS = {
-    *("name", "on", "state", "since_s", "message", "source", "device", "encoder", "negotiated", "quality"),
-    *("width", "height", "age_ms", "fps", "kbit_per_s", "frames", "bad_frames", "faults", "fault", "viewers"),
+    *("name", "on", "state", "since_s", "message", "source", "device", "encoder", "negotiated", "controls"),
+    *("width", "height", "age_ms", "fps", "kbit_per_s", "frames", "bad_frames", "faults", "fault", "recent_faults"),
+    *("viewers", "viewer_count"),
 }
 
 
@@ -150,7 +151,7 @@ def test_metrics(house: House) -> None:
 
 
 def test_health_of_idle_running_and_switched_off_cameras(house: House) -> None:
-    good = {"status": "ok", "faults": {}}
+    good = {"status": "ok", "faults": {}, "problem": ""}
     assert ask(house.port, "/health").json() == good
     with Stream(house.port) as viewer:
         next(viewer)
@@ -182,20 +183,77 @@ def test_switching_off_and_on(house: House) -> None:
     assert [device.openings for device in house.devices.values()] == [2, 0, 0, 0]
 
 
-def test_quality(house: House) -> None:
-    refused = patch(house.port, {"quality": 50})
-    assert refused.status == 400 and "running" in refused.sentence()
+def test_controls(house: House) -> None:
+    asleep = patch(house.port, {"controls": {"brightness": 50}})
+    assert asleep.status == 400 and "brightness" in asleep.sentence() and "open its stream" in asleep.sentence()
     with Stream(house.port) as viewer:
         next(viewer)
-        for quality in (1, 100, 50):
-            assert patch(house.port, {"quality": quality}).json()["quality"] == quality
-        assert house.state()["quality"] == 50
+        until(lambda: house.state()["state"] == "running")
+        declared = house.state()["controls"]
+        assert [control["name"] for control in declared] == [control.name for control in CONTROLS]
+        assert declared == [control.describe() for control in CONTROLS]
+        for value, shown in ((140, 140), (0, 0), (77.4, 77), (None, 128), (255, 255)):
+            [brightness, *_] = patch(house.port, {"controls": {"brightness": value}}).json()["controls"]
+            assert brightness["value"] == shown  # at once, though the device has not heard of it yet
+        changes = {"exposure": "manual", "exposure_time": 500, "hflip": True, "focus_once": True}
+        answer = patch(house.port, {"on": True, "controls": changes})
+        assert {c["name"]: c["value"] for c in answer.json()["controls"] if c["name"] in changes} == {
+            **changes,
+            "focus_once": None,
+        }
+        set_to = house.devices["camera"].set
+        until(lambda: {("exposure_time", 500), ("focus_once", True)} <= set(set_to))
+        assert set_to.index(("exposure", "manual")) < set_to.index(("exposure_time", 500))
+        until(lambda: {c["name"]: c["active"] for c in house.state()["controls"]}["exposure_time"])
+    assert all(not device.set for name, device in house.devices.items() if name != "camera")
 
 
 def test_changes_are_all_made_or_none(house: House) -> None:
-    for changes in ({"on": False, "quality": 101}, {"on": False, "quality": 50}, {"on": False, "x": 1}):
-        assert patch(house.port, changes).status == 400
-        assert house.state()["on"] is True, changes
+    with Stream(house.port) as viewer:
+        next(viewer)
+        until(lambda: house.state()["state"] == "running")
+        for changes in (
+            {"on": False, "controls": {"brightness": 256}},
+            {"on": False, "controls": {"brightness": 1, "x": 1}},
+            {"on": False, "controls": {"brightness": [1]}},
+            {"on": 0, "controls": {"brightness": 1}},
+            {"on": False, "x": 1},
+        ):
+            assert patch(house.port, changes).status == 400
+            assert (house.state()["on"], house.state()["controls"][0]["value"]) == (True, 128), changes
+        assert house.devices["camera"].set == []
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "allowed"),
+    [
+        ("brightness", 256, "a whole number from 0 to 255"),
+        ("brightness", -1, "a whole number from 0 to 255"),
+        ("brightness", True, "a whole number from 0 to 255"),
+        ("brightness", "50", "a whole number from 0 to 255"),
+        ("brightness", float("nan"), "a whole number from 0 to 255"),
+        ("brightness", float("inf"), "a whole number from 0 to 255"),
+        ("brightness", 10**400, "a whole number from 0 to 255"),
+        ("contrast", 2.1, "a number from 0.0 to 2.0 in steps of 0.1"),
+        ("hflip", 1, "true or false"),
+        ("exposure", "automatic", 'one of "auto", "manual"'),
+        ("exposure", 0, 'one of "auto", "manual"'),
+        ("focus_once", False, "true: it is a button"),
+        ("sharpness", 1, "There are: brightness, contrast, hflip"),
+        ("sharpness", None, "There are: brightness, contrast, hflip"),
+    ],
+)
+def test_a_wrong_value_is_named_with_what_is_allowed(name: str, value: object, allowed: str, house: House) -> None:
+    with Stream(house.port) as viewer:
+        next(viewer)
+        until(lambda: house.state()["controls"])
+        answer = patch(house.port, {"controls": {name: value}})
+        assert answer.status == 400 and name in answer.sentence() and allowed in answer.sentence()
+
+
+def test_the_system(house: House) -> None:
+    told = ask(house.port, "/api/system").json()
+    assert set(told) == {"version", "hostname", "uptime_s", "temperature_c", "throttled"}
 
 
 @pytest.mark.parametrize(
@@ -204,13 +262,10 @@ def test_changes_are_all_made_or_none(house: House) -> None:
         ({"on": 1}, "on"),
         ({"on": "false"}, "on"),
         ({"on": None}, "on"),
-        ({"quality": 0}, "quality"),
-        ({"quality": 101}, "quality"),
-        ({"quality": 50.0}, "quality"),
-        ({"quality": True}, "quality"),
-        ({"quality": "50"}, "quality"),
-        ({"quality": None}, "quality"),
-        ({"controls": {"brightness": 1}}, "brightness"),
+        ({"quality": 50}, "quality"),
+        ({"controls": {"brightness": 1}}, "brightness"),  # which has not run yet
+        ({"controls": {"brightness": {}}}, "controls"),
+        ({"controls": {"\ud800": 1}}, "\ud800"),
         ({"controls": []}, "controls"),
         ({"controls": None}, "controls"),
         ({"name": "other"}, "name"),

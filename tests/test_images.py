@@ -12,8 +12,9 @@ import pytest
 from fakes import pattern_jpegs, until
 from source_case import LIMIT_S, FakeTime, Picture, count_pictures, running, settings, take
 
-from piapp.errors import SourceError, Unsupported
+from piapp.errors import SourceError
 from piapp.sources import images, jpeg
+from piapp.sources import source as base
 from piapp.sources.images import Images
 
 JPEGS = pattern_jpegs(6)
@@ -60,7 +61,7 @@ def test_images_of_upper_case_and_nothing_else(folder: Path) -> None:
 @pytest.mark.parametrize(("framerate", "work_s"), [(1, 0.0), (25, 0.0), (25, 0.03), (120, 0.001)])
 def test_images_keep_their_rate(framerate: int, work_s: float, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = FakeTime(work_s)
-    monkeypatch.setattr(images, "time", clock)
+    monkeypatch.setattr(base, "time", clock)
     assert abs(count_pictures(source_of(folder, framerate=framerate), clock, 4.0) - 4 * framerate) <= 1
 
 
@@ -243,5 +244,6 @@ def test_what_images_cannot_do(folder: Path) -> None:
             source_of(folder, **turned)
     source = source_of(folder)
     source.check()
-    with pytest.raises(Unsupported):
-        source.set_quality(50)
+    source.adjust({"quality": 50})
+    take(source, 2)
+    assert source.controls == ()

@@ -21,13 +21,18 @@ ARROWS: dict[str, set[str]] = {
     "sources": {"frame"},
     "notice": {"sources"},
     "run": {"hub", "sources"},  # the thread's half of a camera
-    "camera": {"frame", "hub", "notice", "run", "sources"},
+    "counts": {"run"},
+    "faults": {"notice"},
+    "chosen": {"run", "sources"},
+    "tasks": set(),
+    "camera": {"chosen", "counts", "faults", "frame", "hub", "notice", "run", "sources", "tasks"},
+    "state": {"camera", "chosen"},  # what users chose, kept on disk
     "consumers": {"camera", "frame"},
     "web": {"camera", "consumers", "frame"},
     "system": set(),
     "check": {"camera", "frame", "hub", "sources", "system", "web"},  # opens sources and the port to say what works
-    "app": {"camera", "consumers", "frame", "hub", "sources", "system", "web"},  # builds everything
-    "__main__": {"app", "check"},
+    "app": {"camera", "consumers", "frame", "hub", "sources", "state", "system", "web"},  # builds everything
+    "__main__": {"app", "check", "state"},
     "__init__": set(),
 }
 ANYONE = {"config", "errors", "__init__"}

@@ -10,6 +10,7 @@ from source_case import LIMIT_S, FakeStopping, FakeTime, bgr, count_pictures, lu
 
 from piapp.config import Size
 from piapp.sources import encoder, pattern
+from piapp.sources import source as base
 from piapp.sources.pattern import Pattern
 
 
@@ -58,7 +59,7 @@ def test_pattern_counts_on_and_says_when_it_was_taken() -> None:
 
 def test_pattern_takes_another_quality_at_once() -> None:
     source = Pattern(settings(quality=95, resolution=Size(640, 480)))
-    taken = take(source, 6, lambda count: source.set_quality(10) if count == 3 else None)
+    taken = take(source, 6, lambda count: source.adjust({"quality": 10}) if count == 3 else None)
     sizes = [len(picture[0]) for picture in taken]
     assert max(sizes[3:]) * 2 < min(sizes[:3])
 
@@ -66,7 +67,7 @@ def test_pattern_takes_another_quality_at_once() -> None:
 @pytest.mark.parametrize(("framerate", "work_s"), [(1, 0.0), (25, 0.0), (25, 0.03), (120, 0.001)])
 def test_pattern_keeps_its_rate(framerate: int, work_s: float, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = FakeTime(work_s)
-    monkeypatch.setattr(pattern, "time", clock)
+    monkeypatch.setattr(base, "time", clock)
     source = Pattern(settings(framerate=framerate, resolution=Size(64, 64)))
     assert abs(count_pictures(source, clock, 4.0) - 4 * framerate) <= 1
 
@@ -74,7 +75,7 @@ def test_pattern_keeps_its_rate(framerate: int, work_s: float, monkeypatch: pyte
 def test_pattern_skips_what_it_has_missed(monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine that is too slow gives fewer pictures; after a pause there is no burst of late ones."""
     clock = FakeTime(work_s=0.1)
-    monkeypatch.setattr(pattern, "time", clock)
+    monkeypatch.setattr(base, "time", clock)
     source = Pattern(settings(framerate=100, resolution=Size(64, 64)))
     assert abs(count_pictures(source, clock, 4.0) - 40) <= 1
 
@@ -86,7 +87,7 @@ def test_pattern_skips_what_it_has_missed(monkeypatch: pytest.MonkeyPatch) -> No
             clock.now += 10  # the machine was asleep
 
     clock = FakeTime()
-    monkeypatch.setattr(pattern, "time", clock)
+    monkeypatch.setattr(base, "time", clock)
     source.run(publish, FakeStopping(clock, clock.now + 10.5))
     after = [moment for moment in times[5:] if moment < times[4] + 10 + 0.0001]
     assert len(after) <= 2

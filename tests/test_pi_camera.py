@@ -13,7 +13,7 @@ from fake_picamera2 import PI, SECOND, USB, Picamera2, World, busy, installed, n
 from fakes import until
 
 from piapp.config import CameraConfig, Size
-from piapp.errors import SourceError, Unsupported
+from piapp.errors import SourceError
 from piapp.hub import Hub
 from piapp.run import Run
 from piapp.sources import pi_camera
@@ -151,9 +151,12 @@ def test_the_size_is_what_the_camera_made_of_it(world: World) -> None:
     assert source.encoder == "MJPEGEncoder"
 
 
-def test_the_quality_cannot_be_changed(world: World) -> None:
-    with pytest.raises(Unsupported):
-        source_of().set_quality(50)
+def test_it_has_no_controls(world: World) -> None:
+    source = source_of()
+    source.adjust({"quality": 50})
+    with running(source) as run:
+        until(lambda: run.taken)
+    assert source.controls == ()
 
 
 def test_opened_again_and_again(world: World) -> None:
@@ -177,7 +180,7 @@ def test_outputframe_never_raises_into_the_encoder_s_thread(world: World) -> Non
 
     async def serve() -> None:
         hub, nudge = Hub(), asyncio.Event()
-        run = Run("door", source_of, hub, nudge)
+        run = Run("door", source_of, hub, nudge, {})
         async with asyncio.timeout(LIMIT_S):
             await hub.newer_than(2)
         encoder = world.opened[0].encoder

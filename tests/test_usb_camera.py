@@ -181,8 +181,8 @@ def camera(tmp_path: Path) -> Iterator[FakeCamera]:
 def test_the_cameras_own_jpegs_are_passed_on_untouched(camera: FakeCamera) -> None:
     with driving(camera) as driver:
         frames = [driver.frame() for _ in range(10)]
-        driver.say("quality 50")
-        assert "passed on" in driver.next("quality")["error"]
+        driver.say('adjust {"quality": 50}')
+        assert "quality" in driver.frame()["inactive"]
         driver.say("second")
         assert driver.next("second")["what"] == "Camera is in use"
         driver.frame()
@@ -301,8 +301,7 @@ def test_raw_formats_become_jpegs(tmp_path: Path, fourcc: str, rotation: int) ->
         driving(camera, rotation=rotation) as driver,
     ):
         frame = driver.frame()
-        driver.say("quality 10")
-        driver.next("quality")
+        driver.say('adjust {"quality": 10}')
         driver.frame(lambda worse: len(worse["jpeg"]) < len(frame["jpeg"]))
     assert frame["encoder"] == "simplejpeg"
     assert f"320x240 {fourcc} at 30 fps" in frame["negotiated"]

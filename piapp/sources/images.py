@@ -16,7 +16,7 @@ from typing import NamedTuple
 from piapp.config import CameraConfig, Size
 from piapp.errors import SourceError
 from piapp.sources import jpeg
-from piapp.sources.source import Publish, Source
+from piapp.sources.source import Publish, Source, ticks
 
 log = logging.getLogger(__name__)
 
@@ -48,13 +48,11 @@ class Images(Source):
         next(self._pictures())
 
     def run(self, publish: Publish, stopping: threading.Event) -> None:
-        interval, due = 1 / self.config.framerate, time.monotonic()
         pictures = self._pictures()
         # reading while the event loop writes to its viewers would have both fight for the interpreter's lock
-        while not stopping.wait(max(0.0, due - time.monotonic())):
+        for _ in ticks(self.config.framerate, stopping):
             picture, size = next(pictures)
             publish(picture, time.monotonic_ns(), *size)
-            due = max(due + interval, time.monotonic() - interval)
 
     def _pictures(self) -> Iterator[tuple[bytes, Size]]:
         """Every good picture and its size in turn, for ever. The folder may change between any two."""

@@ -8,14 +8,17 @@ at pixels (`count_in`).
 
 import threading
 import time
+from collections.abc import Mapping
 from datetime import datetime
 
 import numpy as np
 
 from piapp.config import CameraConfig
 from piapp.sources import encoder, text
+from piapp.sources.control import Value
 from piapp.sources.encoder import Pixels
-from piapp.sources.source import Publish, Source
+from piapp.sources.finish import Finish
+from piapp.sources.source import Publish, Source, ticks
 
 BITS = 24
 _BARS = ((235, 128, 128), (210, 16, 146), (170, 166, 16), (145, 54, 34), (106, 202, 222), (81, 90, 240), (41, 240, 110))
@@ -32,25 +35,26 @@ class Pattern(Source):
         self.title = title
         self.encoder = "simplejpeg"
         self.negotiated = f"{config.resolution} drawn at {config.framerate} fps"
-        self._quality = config.quality
-
-    def set_quality(self, quality: int) -> None:
-        self._quality = quality
+        self._finish = Finish(config)
 
     def check(self) -> None:
         """There is nothing that could be missing."""
 
     def run(self, publish: Publish, stopping: threading.Event) -> None:
         still, u, v = _background(*self.config.resolution, self.title)
-        turned = (self.config.hflip, self.config.vflip, self.config.rotation)
-        u, v = encoder.turn(u, *turned), encoder.turn(v, *turned)
-        interval = 1 / self.config.framerate
-        due, count = time.monotonic(), 0
-        while not stopping.wait(max(0.0, due - time.monotonic())):
-            captured_ns, count = time.monotonic_ns(), count + 1
-            y = encoder.turn(_moving(still, datetime.now(), count), *turned)
-            publish(encoder.encode_planes(y, u, v, self._quality), captured_ns, y.shape[1], y.shape[0])
-            due = max(due + interval, time.monotonic() - interval)  # late: skip frames rather than hurry after them
+        self.controls = self._finish.controls()
+        turns: tuple[bool, bool, int] | None = None  # of the colours
+        for count, _ in enumerate(ticks(self.config.framerate, stopping), 1):
+            captured_ns = time.monotonic_ns()
+            self._obey()
+            if turns != self._finish.turns:
+                turns, turned = self._finish.turns, (self._finish.turn(u), self._finish.turn(v))
+            y = self._finish.turn(_moving(still, datetime.now(), count))
+            publish(encoder.encode_planes(y, *turned, self._finish.quality), captured_ns, y.shape[1], y.shape[0])
+
+    def _set(self, values: Mapping[str, Value]) -> None:
+        self._finish.set(values)
+        self.controls = self._finish.controls()
 
 
 def count_in(luma: Pixels) -> int:

@@ -1,11 +1,13 @@
 """What every source is: one opening of one device, run once in a thread of its own, then thrown away."""
 
 import threading
+import time
 from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
 from typing import ClassVar, Protocol
 
 from piapp.config import CameraConfig
-from piapp.errors import Unsupported
+from piapp.sources.control import Control, Kind, Value, merged
 
 
 class Publish(Protocol):
@@ -32,6 +34,9 @@ class Source(ABC):
         self.encoder = ""  # who makes the JPEG, in words
         self.negotiated = ""  # what the device agreed to: size, format, rate
         self.bad_frames = 0  # torn or broken pictures that were dropped
+        self.controls: tuple[Control, ...] = ()  # set once the device is open; replaced whole by every change
+        self._asked: dict[str, Value | None] = {}
+        self._asking = threading.Lock()  # guards `_asked`
 
     @abstractmethod
     def check(self) -> None:
@@ -39,13 +44,68 @@ class Source(ABC):
 
     @abstractmethod
     def run(self, publish: Publish, stopping: threading.Event) -> None:
-        """Open the device, publish its frames, close it.
+        """Open the device, publish its frames, close it. Calls _obey() before each frame.
 
         Returns soon after `stopping` is set; raises SourceError when the device fails or cannot be had.
         """
 
-    def set_quality(self, quality: int) -> None:
-        """Use another JPEG quality (1–100) from the next frame on. Called from the event loop."""
-        raise Unsupported(
-            f"The quality of a {self.kind} source cannot be changed: its JPEGs are passed on as they come."
-        )
+    # --- controls: asked for from any thread, changed by the one in run() ---
+
+    def adjust(self, changes: Mapping[str, Value | None]) -> None:
+        """Ask for these values, None for the default; never blocks. Seen in `controls` before the next frame.
+
+        May be called before run(). What the device does not have or take is left out without a word, and a value for
+        a control without effect waits until it has one.
+        """
+        with self._asking:
+            self._asked.update(changes)
+
+    def asked(self) -> dict[str, Value | None]:
+        """What was asked for and is not yet done."""
+        with self._asking:
+            return dict(self._asked)
+
+    def _obey(self) -> None:
+        """Do what was asked for. Switches and choices come first: they decide which of the others have an effect."""
+        if not self._asked:
+            return
+        for first in (True, False):
+            if due := self._due(first):
+                self._set({name: value for name, (_, value) in due.items()})
+                with self._asking:
+                    for name, (asked, _) in due.items():
+                        if self._asked.get(name) is asked:  # not another value by now
+                            self._asked.pop(name, None)
+
+    def _set(self, values: Mapping[str, Value]) -> None:
+        """Give these values to the device, and replace `controls`. They were checked. Called in run()'s thread."""
+        self.controls = merged(self.controls, values)
+
+    def _due(self, first: bool) -> dict[str, tuple[Value | None, Value]]:
+        """What can be done now: name → as it was asked for, and as it is to be set. Forgets what cannot ever."""
+        known, due = {control.name: control for control in self.controls}, {}
+        for name, asked in self.asked().items():
+            control = known.get(name)
+            if control and control.active and (control.kind in (Kind.SWITCH, Kind.CHOICE)) is not first:
+                continue
+            try:
+                if control is None or (control.kind is Kind.ACTION and not control.active):
+                    raise ValueError("not here, or not now")
+                value = control.check(control.default if asked is None else asked)
+                if control.active:
+                    due[name] = asked, value
+            except ValueError:
+                with self._asking:
+                    self._asked.pop(name, None)
+        return due
+
+
+def ticks(rate: int, stopping: threading.Event) -> Iterator[None]:
+    """One for each frame that is due, `rate` a second, until `stopping` is set.
+
+    Whoever is late has frames skipped, rather than hurry after them.
+    """
+    interval, due = 1 / rate, time.monotonic()
+    while not stopping.wait(max(0.0, due - time.monotonic())):
+        yield
+        due = max(due + interval, time.monotonic() - interval)

@@ -2,16 +2,19 @@
 
 The camera's own JPEGs are passed on untouched where it makes any: the bytes are copied once by OpenCV, out of the
 driver's buffer, and once here, into the object that all viewers share; nothing is decoded. Only a camera without MJPG,
-and a picture that is to be mirrored or turned, cost encoding.
+and a picture that is to be mirrored or turned, cost encoding. Its controls are the driver's, and those of Finish.
 
 cv2 is imported when a camera is opened: piapp runs without it. Everything here runs in the source's thread.
 """
 
+import contextlib
+import errno
 import logging
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,14 +23,17 @@ import simplejpeg
 from piapp.config import CameraConfig, Size
 from piapp.errors import SourceError
 from piapp.sources import encoder, jpeg, v4l2
+from piapp.sources.control import Value
 from piapp.sources.encoder import Pixels
+from piapp.sources.finish import Finish
 from piapp.sources.source import Publish, Source
+from piapp.sources.v4l2_controls import DeviceControls
 
 log = logging.getLogger(__name__)
 
 Planes = tuple[Pixels, Pixels | None, Pixels | None]
 
-SIMPLEJPEG = "simplejpeg"  # what `encoder` says when pictures are encoded here
+SIMPLEJPEG, PASSED_ON = "simplejpeg", "the camera's own"  # what `encoder` says
 SELECT_TIMEOUT_S = 2  # so long OpenCV waits for a frame; by itself it would be 10 s
 FIRST_FRAME_LIMIT_S = 6.0  # some cameras need several seconds to wake up
 BROKEN_LIMIT_S = 2.5  # a fault: nothing but broken pictures for so long
@@ -42,14 +48,12 @@ class UsbCamera(Source):
 
     def __init__(self, config: CameraConfig) -> None:
         super().__init__(config)
-        self._turned = config.hflip or config.vflip or config.rotation != 0
-        self._quality = config.quality
+        self._finish = Finish(config)
+        self._of_driver: DeviceControls | None = None  # while the device is open
+        self._sends_jpeg: bool | None = None  # None: not known before the camera is open
+        self._runs = False  # the first picture is about to be read
+        self._refused: set[str] = set()  # controls that have been complained of
         self._last_bad = -BURST_S  # time.monotonic() of the newest broken picture
-
-    def set_quality(self, quality: int) -> None:
-        if self.encoder != SIMPLEJPEG:
-            super().set_quality(quality)
-        self._quality = quality
 
     def check(self) -> None:
         _cv2()
@@ -60,11 +64,23 @@ class UsbCamera(Source):
         self.check()
         cv2 = _cv2()
         fourcc = _choose(v4l2.formats(self.device), self.config.resolution)
-        capture = self._open(cv2, fourcc)
+        with contextlib.ExitStack() as stack:
+            self._of_driver = DeviceControls(self._opened(stack), taken=Finish.NAMES)
+            self._declare()
+            self._obey()  # before the camera starts: its first picture shall be right
+            capture = self._open(cv2, fourcc)
+            stack.callback(capture.release)
+            convert = self._converter(cv2, capture)
+            self._declare()
+            self._read(cv2, capture, convert, publish, stopping)
+
+    def _opened(self, stack: contextlib.ExitStack) -> int:
+        """A file descriptor for the controls."""
         try:
-            self._read(cv2, capture, self._converter(cv2, capture), publish, stopping)
-        finally:
-            capture.release()
+            return stack.enter_context(v4l2.opened(Path(self.device)))
+        except OSError as error:
+            v4l2.check(self.device)  # which says why
+            raise SourceError("Camera cannot be opened", f"unplug it and plug it in again ({self.device})") from error
 
     def _open(self, cv2: Any, fourcc: str) -> Any:
         """An open cv2.VideoCapture that delivers bytes as the camera sends them."""
@@ -84,19 +100,16 @@ class UsbCamera(Source):
         return capture
 
     def _converter(self, cv2: Any, capture: Any) -> Callable[[Pixels], tuple[bytes, int, int]]:
-        """What makes JPEG, width and height from what OpenCV reads; sets `negotiated` and `encoder`."""
+        """What makes JPEG, width and height from what OpenCV reads; sets `negotiated`."""
         code = int(capture.get(cv2.CAP_PROP_FOURCC)) & 0xFFFFFFFF
         fourcc = code.to_bytes(4, "little").decode("latin-1").strip("\0 ")
         size = Size(int(capture.get(cv2.CAP_PROP_FRAME_WIDTH)), int(capture.get(cv2.CAP_PROP_FRAME_HEIGHT)))
         fps = capture.get(cv2.CAP_PROP_FPS)
         self._negotiated(size, fourcc, round(fps) if 0 < fps < 1000 else 0)
         if fourcc in ("MJPG", "JPEG"):
-            self.encoder = SIMPLEJPEG if self._turned else "the camera's own"
-            if self._turned:
-                log.info("%s: every picture is decoded and encoded again, to turn it", self.config.name)
-                return self._turn_jpeg
-            return _pass
-        self.encoder = SIMPLEJPEG
+            self._sends_jpeg = True
+            return self._jpeg
+        self._sends_jpeg = False
         log.info("%s: the camera sends %s, which is encoded to JPEG here", self.config.name, fourcc)
         split = _SPLIT.get(fourcc)
         # simplejpeg before 1.8 takes no planes in colour: then OpenCV's way to BGR costs a fifth of encoder.py's. Of
@@ -125,7 +138,9 @@ class UsbCamera(Source):
     ) -> None:
         """Publish until asked to stop; raises SourceError. Each grab() waits for a picture, so this never spins."""
         good, limit_s = time.monotonic(), FIRST_FRAME_LIMIT_S  # when the last good frame came; 0 after the first one
+        self._runs = True
         while not stopping.is_set():
+            self._obey()
             if not capture.grab():  # waits up to SELECT_TIMEOUT_S
                 self._grab_failed(time.monotonic() - good, limit_s)
                 stopping.wait(0.1)
@@ -165,17 +180,51 @@ class UsbCamera(Source):
             log.warning("%s: broken pictures are left out: %s", self.config.name, error)
         self._last_bad = now
 
+    # --- controls ---
+
+    def _set(self, values: Mapping[str, Value]) -> None:
+        self._finish.set(values)
+        for name, value in values.items():
+            if name not in Finish.NAMES and self._of_driver:
+                try:
+                    self._of_driver.set(name, value)
+                except OSError as error:
+                    self._complain(name, value, error)
+        self._declare()
+
+    def _complain(self, name: str, value: Value, error: OSError) -> None:
+        """Once for each control; not of what a camera refuses at its opening, since another one may have taken it."""
+        unplugged = error.errno == errno.ENODEV  # that will be told elsewhere
+        if self._runs and not unplugged and name not in self._refused:
+            self._refused.add(name)
+            log.warning("%s: the camera does not take %s = %s (%s)", self.config.name, name, value, error.strerror)
+
+    def _declare(self) -> None:
+        """Read all controls anew: one that was set may have changed others."""
+        before, self.encoder = self.encoder, self._encoder()
+        if self._sends_jpeg and SIMPLEJPEG == self.encoder != before:
+            log.info("%s: every picture is decoded and encoded again, to turn it", self.config.name)
+        of_driver = self._of_driver.read() if self._of_driver else ()
+        self.controls = (*self._finish.controls(encoding=self.encoder == SIMPLEJPEG), *of_driver)
+
+    def _encoder(self) -> str:
+        if self._sends_jpeg is None:
+            return ""
+        return PASSED_ON if self._sends_jpeg and not any(self._finish.turns) else SIMPLEJPEG
+
     # --- what makes JPEG of what OpenCV reads; ValueError for a broken picture ---
 
-    def _turn_jpeg(self, raw: Pixels) -> tuple[bytes, int, int]:
+    def _jpeg(self, raw: Pixels) -> tuple[bytes, int, int]:
         picture, width, height = _pass(raw)
+        if not any(self._finish.turns):
+            return picture, width, height
         if max(width, height) > LARGEST:
             raise ValueError(f"its header says {width}x{height}")
         return self._encode_bgr(simplejpeg.decode_jpeg(picture, "BGR"))
 
     def _encode_bgr(self, bgr: Pixels) -> tuple[bytes, int, int]:
-        bgr = self._turn(bgr)
-        return encoder.encode_bgr(bgr, self._quality), bgr.shape[1], bgr.shape[0]
+        bgr = self._finish.turn(bgr)
+        return encoder.encode_bgr(bgr, self._finish.quality), bgr.shape[1], bgr.shape[0]
 
     def _encode(self, planes: Planes) -> tuple[bytes, int, int]:
         y, u, v = planes
@@ -183,13 +232,9 @@ class UsbCamera(Source):
             y, u, v = _stretch(y, _LUMA), _stretch(u, _CHROMA), _stretch(v, _CHROMA)
             if u.shape[0] == y.shape[0] and self.config.rotation in (90, 270):
                 u, v = u[::2], v[::2]  # 4:2:2 on its side is nothing that JPEG encoders know: make it 4:2:0
-            u, v = self._turn(u), self._turn(v)
-        y = self._turn(y)
-        return encoder.encode_planes(y, u, v, self._quality), y.shape[1], y.shape[0]
-
-    def _turn(self, pixels: Pixels) -> Pixels:
-        """As the settings want it, and contiguous in any case."""
-        return encoder.turn(pixels, self.config.hflip, self.config.vflip, self.config.rotation)
+            u, v = self._finish.turn(u), self._finish.turn(v)
+        y = self._finish.turn(y)
+        return encoder.encode_planes(y, u, v, self._finish.quality), y.shape[1], y.shape[0]
 
 
 def _cv2() -> Any:

@@ -55,7 +55,7 @@ def find_cameras(dev: Path = DEV, sysfs: Path = SYSFS) -> list[FoundCamera]:
         if bus.exists() and bus.resolve().name != "usb":
             continue
         try:
-            with _opened(node) as fd:
+            with opened(node) as fd:
                 name, bus_info, capabilities = _ask(fd)
         except OSError:
             continue
@@ -68,7 +68,7 @@ def find_cameras(dev: Path = DEV, sysfs: Path = SYSFS) -> list[FoundCamera]:
 def formats(path: str) -> list[Format]:
     """What the camera offers, in its own order; nothing when it cannot be asked."""
     try:
-        with _opened(Path(path)) as fd:
+        with opened(Path(path)) as fd:
             return list(_formats(fd))
     except OSError:
         return []
@@ -95,7 +95,7 @@ def find_path(device: str, dev: Path = DEV, sysfs: Path = SYSFS) -> str:
 def is_there(path: str) -> bool:
     """Whether the device answers. False from the moment when it is unplugged, though its file lives a little longer."""
     try:
-        with _opened(Path(path)) as fd:
+        with opened(Path(path)) as fd:
             _ask(fd)
     except OSError as error:
         return error.errno in (errno.EACCES, errno.EBUSY)
@@ -105,7 +105,7 @@ def is_there(path: str) -> bool:
 def check(path: str) -> None:
     """Raise the SourceError that says why no pictures can be had from here now."""
     try:
-        with _opened(Path(path)) as fd:
+        with opened(Path(path)) as fd:
             _, _, capabilities = _ask(fd)
             if not capabilities & _VIDEO_CAPTURE or not capabilities & _STREAMING:
                 raise _no_camera(path)
@@ -132,7 +132,7 @@ def _no_camera(path: str) -> SourceError:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[int]:
+def opened(path: Path) -> Iterator[int]:
     """The device's file descriptor. Raises OSError."""
     fd = os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
@@ -145,7 +145,7 @@ def _ask(fd: int) -> tuple[str, str, int]:
     """Name, place on its bus and the capabilities of this device file. Raises OSError."""
     answer = fcntl.ioctl(fd, _QUERYCAP, bytes(_CAPABILITY.size))
     _, name, bus_info, _, of_all_files, of_this_file = _CAPABILITY.unpack(answer)
-    return _text(name), _text(bus_info), of_this_file if of_all_files & _DEVICE_CAPS else of_all_files
+    return c_string(name), c_string(bus_info), of_this_file if of_all_files & _DEVICE_CAPS else of_all_files
 
 
 def _formats(fd: int) -> Iterator[Format]:
@@ -155,7 +155,7 @@ def _formats(fd: int) -> Iterator[Format]:
         except OSError:
             return
         _, _, _, description, fourcc = _FMTDESC.unpack(answer)
-        yield Format(_text(fourcc).strip(), _text(description), tuple(_sizes(fd, fourcc)))
+        yield Format(c_string(fourcc).strip(), c_string(description), tuple(_sizes(fd, fourcc)))
 
 
 def _sizes(fd: int, fourcc: bytes) -> Iterator[Size]:
@@ -170,7 +170,7 @@ def _sizes(fd: int, fourcc: bytes) -> Iterator[Size]:
         yield Size(width, height)
 
 
-def _text(field: bytes) -> str:
+def c_string(field: bytes) -> str:
     """A C string; what a device calls itself need not be printable."""
     text = field.split(b"\0")[0].decode("utf-8", "replace")
     return "".join(character if character.isprintable() else "?" for character in text)

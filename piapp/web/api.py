@@ -28,13 +28,11 @@ class CameraHandler(Handler):
         """All of the changes, or none when one of them is wrong."""
         camera = self.camera(name)
         changes = self._changes()
-        if "quality" in changes:
-            try:
-                camera.set_quality(changes["quality"])
-            except Unsupported as error:
-                self.refuse(400, f"quality: {error}")
-        if "on" in changes:
-            camera.switch(changes["on"])
+        try:
+            camera.set_controls(changes.get("controls", {}))
+        except Unsupported as error:
+            self.refuse(400, str(error))
+        camera.switch(changes.get("on", camera.on))
         self.answer(camera.describe())
 
     def _changes(self) -> dict[str, Any]:
@@ -48,16 +46,22 @@ class CameraHandler(Handler):
         for key, value in changes.items():
             if key == "on" and not isinstance(value, bool):
                 self.refuse(400, "on is true or false.")
-            elif key == "quality" and (type(value) is not int or not 1 <= value <= 100):
-                self.refuse(400, "quality is a whole number from 1 to 100.")
-            elif key == "controls":
-                self._check_controls(value)
-            elif key not in ("on", "quality"):
-                self.refuse(400, f'"{key}" cannot be changed. What can: on, quality, controls.')
+            elif key == "controls" and not (isinstance(value, dict) and all(map(_is_value, value.values()))):
+                self.refuse(400, 'controls is an object of values, as in {"controls": {"brightness": 140}}.')
+            elif key not in ("on", "controls"):
+                self.refuse(400, f'"{key}" cannot be changed. What can: on, controls.')
         return changes
 
-    def _check_controls(self, value: object) -> None:
-        if not isinstance(value, dict):
-            self.refuse(400, 'controls is an object, as in {"controls": {"brightness": 0.5}}.')
-        for control in value:
-            self.refuse(400, f'This camera has no control "{control}".')
+
+class SystemHandler(Handler):
+    """Facts about the computer that piapp runs on."""
+
+    def get(self) -> None:
+        self.answer(self.site.system())
+
+    head = get
+
+
+def _is_value(value: object) -> bool:
+    """Of a control; null is its default."""
+    return value is None or isinstance(value, bool | int | float | str)

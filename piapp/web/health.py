@@ -9,23 +9,25 @@ from piapp.web.guard import Handler
 _METRICS: tuple[tuple[str, str, str, Callable[[Camera], float]], ...] = (
     ("camera_up", "gauge", "1 while pictures come.", lambda camera: int(camera.state is State.RUNNING)),
     ("camera_on", "gauge", "The user's switch.", lambda camera: int(camera.on)),
-    ("camera_fps", "gauge", "Pictures in the last second.", lambda camera: round(camera.fps, 3)),
-    ("camera_bytes_per_second", "gauge", "Of one stream.", lambda camera: round(camera.bytes_per_s)),
-    ("camera_frames_total", "counter", "Pictures taken.", lambda camera: camera.frames),
-    ("camera_bad_frames_total", "counter", "Torn or broken pictures dropped.", lambda camera: camera.bad_frames),
-    ("camera_faults_total", "counter", "Failures of the device or of a try to open it.", lambda camera: camera.faults),
+    ("camera_fps", "gauge", "Pictures in the last second.", lambda camera: round(camera.counts.fps, 3)),
+    ("camera_bytes_per_second", "gauge", "Of one stream.", lambda camera: round(camera.counts.bytes_per_s)),
+    ("camera_frames_total", "counter", "Pictures taken.", lambda camera: camera.counts.frames),
+    ("camera_bad_frames_total", "counter", "Broken pictures dropped.", lambda camera: camera.counts.bad_frames),
+    ("camera_faults_total", "counter", "Of the device, or of a try to open it.", lambda camera: camera.faults.count),
     ("camera_viewers", "gauge", "Who is watching now.", lambda camera: len(camera.watchers)),
 )
 
 
 class HealthHandler(Handler):
-    """200 while every camera that somebody watches delivers; 503 with what is wrong otherwise."""
+    """200 while the settings are right and every camera that somebody watches delivers; else 503 with what is wrong."""
 
     def get(self) -> None:
-        faults = {c.name: str(c.fault) for c in self.site.cameras.values() if c.watchers and c.state is State.FAILED}
-        if faults:
+        failed = [c for c in self.site.cameras.values() if c.watchers and c.state is State.FAILED]
+        faults = {camera.name: str(camera.faults.current) for camera in failed}
+        failing = bool(faults or self.site.problem)
+        if failing:
             self.set_status(503)
-        self.answer({"status": "failing" if faults else "ok", "faults": faults})
+        self.answer({"status": "failing" if failing else "ok", "faults": faults, "problem": self.site.problem})
 
     head = get
 

@@ -57,7 +57,7 @@ async def test_a_fault_is_said_in_notices_for_as_long_as_somebody_watches(no_ret
         device.fault = unplugged()
         found = await frames(camera, lambda frame: bool(frame.notice), 6)
         assert camera.state is State.FAILED
-        assert camera.faults == 1
+        assert camera.faults.count == 1
         for frame in found:
             assert re.fullmatch(r"Camera unplugged \d+ s ago: check the cable", frame.notice)
             assert frame.jpeg.startswith(b"\xff\xd8")
@@ -66,20 +66,20 @@ async def test_a_fault_is_said_in_notices_for_as_long_as_somebody_watches(no_ret
         for before, after in itertools.pairwise(found[1:]):
             assert after.number == before.number + 1
             assert after.captured_ns - before.captured_ns > 0.9 * module.NOTICE_EVERY_S * 1e9
-        assert camera.fault
-        camera.fault = replace(camera.fault, since=camera.fault.since - 300)
+        assert camera.faults.current
+        camera.faults.current = replace(camera.faults.current, since=camera.faults.current.since - 300)
         assert await notices(camera, 1, "5 min") == ["Camera unplugged 5 min ago: check the cable"]
 
         camera.unwatch(watcher)
         camera.hub.forget()
-        while_drawn = camera._measure
+        while_drawn = camera.counts.measure
         looked = asyncio.Event()
 
         def look() -> None:
             while_drawn()
             looked.set()
 
-        camera._measure = look  # type: ignore[method-assign]
+        camera.counts.measure = look  # type: ignore[method-assign]
         for _ in range(3):  # nobody watches: it goes on looking, and draws nothing
             looked.clear()
             await asyncio.wait_for(looked.wait(), LIMIT_S)
@@ -156,10 +156,10 @@ async def test_it_recovers_when_the_device_comes_back() -> None:
             for outage in range(1, 4):
                 await pictures(camera, 3)
                 await state(camera, State.RUNNING)
-                assert camera.fault is None
+                assert camera.faults.current is None
                 device.fault = unplugged()
                 await notices(camera, 2, "Camera unplugged")
-                assert camera.faults >= outage
+                assert camera.faults.count >= outage
                 device.fault = None
 
 
@@ -171,16 +171,16 @@ async def test_an_outage_keeps_its_first_cause_and_its_beginning() -> None:
             await pictures(camera, 2)
             device.fault = unplugged()
             await state(camera, State.FAILED)
-            assert camera.fault
-            since = camera.fault.since
+            assert camera.faults.current
+            since = camera.faults.current.since
             device.fault = SourceError("Camera not found", "plug it in")
             openings = device.openings
             found: list[str] = []
             while device.openings < openings + 4:
                 found += await notices(camera, 1)
             assert all(words.startswith("Camera unplugged ") for words in found)
-            assert camera.fault.since == since
-            assert camera.faults >= 4
+            assert camera.faults.current.since == since
+            assert camera.faults.count >= 4
 
 
 @in_loop
@@ -190,11 +190,11 @@ async def test_a_camera_that_never_ran_says_what_the_last_try_found() -> None:
     async with started(device) as camera:
         with camera.watching(Watcher()):
             await notices(camera, 1, "Camera not found")
-            assert camera.fault
-            since = camera.fault.since
+            assert camera.faults.current
+            since = camera.faults.current.since
             device.fault = SourceError("Camera is busy", "close the other program")
             await notices(camera, 1, "Camera is busy")
-            assert camera.fault.since == since
+            assert camera.faults.current.since == since
 
 
 @in_loop
@@ -222,17 +222,17 @@ async def test_a_device_that_sends_nothing_more_has_failed(monkeypatch: pytest.M
             begun = time.monotonic()
             await state(camera, State.FAILED)
             assert time.monotonic() - begun > 0.18
-            assert camera.faults == 1
+            assert camera.faults.count == 1
             assert await notices(camera, 1)
-            assert camera.fault
-            assert camera.fault.what == "Camera stopped sending pictures"
+            assert camera.faults.current
+            assert camera.faults.current.what == "Camera stopped sending pictures"
             await becomes(lambda: hand.openings == 2)  # closed and opened again
             await becomes(lambda: device_threads() and camera.state is State.STARTING)
             openings = hand.openings
             while hand.openings == openings and camera.state is not State.RUNNING:
                 hand.picture()
                 await asyncio.sleep(0.001)
-            assert camera.fault is None
+            assert camera.faults.current is None
 
 
 @in_loop
@@ -305,7 +305,7 @@ async def test_a_source_that_returns_by_itself_is_opened_again_after_a_pause(mon
             hand.end = "return"
             await becomes(lambda: hand.openings == 2)
             assert len(pauses.seconds) == 1
-            assert (camera.faults, camera.fault) == (0, None)
+            assert (camera.faults.count, camera.faults.current) == (0, None)
 
 
 @in_loop

@@ -48,11 +48,11 @@ async def test_a_hanging_device_holds_up_nobody_and_is_not_opened_twice(
             assert len([thread for thread in device_threads() if thread.name == "camera hangs"]) == 1
             await pictures(running, 5)
 
-            frames_before = camera.frames
+            frames_before = camera.counts.frames
             hanging.picture()  # the driver comes back to life with an old picture
             assert await notices(camera, 2)
             assert all(frame.notice for frame in heard)
-            assert camera.frames == frames_before
+            assert camera.counts.frames == frames_before
 
             late, hanging.publish = hanging.publish, None
             hanging.hangs.set()
@@ -64,7 +64,7 @@ async def test_a_hanging_device_holds_up_nobody_and_is_not_opened_twice(
             await state(camera, State.RUNNING)
             assert camera.hub.newest and camera.hub.newest.jpeg == JPEGS[0]
             assert b"old" not in {frame.jpeg for frame in heard}
-            assert camera.fault is None
+            assert camera.faults.current is None
     assert messages(caplog)[0] == "hangs: the device does not let go after 0.05 s"
     assert len([text for text in messages(caplog) if "let go" in text]) == 1
 
@@ -87,7 +87,7 @@ async def test_a_frozen_device_that_hangs_keeps_its_first_words(
                 assert words.startswith("Camera stopped sending pictures")
             assert hand.openings == 1
         await state(camera, State.IDLE)  # nobody watches any more, hanging or not
-        assert camera.faults == 1
+        assert camera.faults.count == 1
 
 
 @in_loop

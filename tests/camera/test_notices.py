@@ -43,7 +43,7 @@ async def test_words_that_nobody_needs_any_more_when_they_are_drawn_are_not_show
             await state(camera, State.IDLE)
         drawing.go_on.set()
         looked = asyncio.Event()
-        monkeypatch.setattr(camera, "_measure", looked.set)
+        monkeypatch.setattr(camera.counts, "measure", looked.set)
         await asyncio.wait_for(looked.wait(), LIMIT_S)
         assert camera.hub.newest is None
 
@@ -64,7 +64,7 @@ async def test_a_first_picture_is_not_covered_by_a_notice_that_was_being_drawn(
             await becomes(lambda: heard)
             assert camera.state is State.STARTING
             looked = asyncio.Event()
-            monkeypatch.setattr(camera, "_measure", looked.set)
+            monkeypatch.setattr(camera.counts, "measure", looked.set)
             drawing.go_on.set()
             await asyncio.wait_for(looked.wait(), LIMIT_S)
             assert heard == [""]

@@ -37,7 +37,7 @@ async def test_switched_off_it_closes_the_device_and_says_so(caplog: pytest.LogC
         await pictures(camera, 3)
         await state(camera, State.RUNNING)
         assert device.openings == 2
-        assert (camera.faults, camera.fault) == (0, None)
+        assert (camera.faults.count, camera.faults.current) == (0, None)
         log = messages(caplog, logging.INFO)
         assert [text for text in log if "switched" in text] == ["door: switched off", "door: switched on"]
 

@@ -20,7 +20,10 @@
  * A thread plays the hardware, as a UVC driver does it: every 1/fps it fills the oldest queued buffer, and drops the
  * frame when there is none.
  *
- * Left out: blocking reads (VIDIOC_DQBUF never waits), USERPTR, controls, a second streaming program.
+ * Its controls are those of a usual webcam, with some oddities that there are, and are like new after unplugging.
+ * Only brightness changes the picture, and that of raw YUYV; contrast and the like are just numbers.
+ *
+ * Left out: blocking reads (VIDIOC_DQBUF never waits), USERPTR, a second streaming program, controls by VIDIOC_..._EXT_...
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -48,6 +51,13 @@ struct format {
     glob_t frames; /* the files' names */
 };
 
+struct control {
+    struct v4l2_queryctrl says;
+    const char *menu[5]; /* NULL: left out */
+    int32_t highest;     /* above it the camera does not answer; 0: no such value */
+    int32_t value;
+};
+
 struct fifo {
     uint8_t items[256], first, end; /* first and end wrap by themselves */
 };
@@ -71,10 +81,44 @@ static struct fifo queued, done;
 static bool streaming;
 static pthread_t hardware;
 
+#define CONTROL(number, kind, label, ...) .says = {.id = number, .type = V4L2_CTRL_TYPE_##kind, .name = label, __VA_ARGS__}
+#define RANGE(low, high, by, usual) .minimum = low, .maximum = high, .step = by, .default_value = usual
+#define BUTTON_FLAGS (V4L2_CTRL_FLAG_WRITE_ONLY | V4L2_CTRL_FLAG_EXECUTE_ON_WRITE)
+
+/* In the order of their ids. */
+static struct control controls[] = {
+    {CONTROL(V4L2_CID_USER_CLASS, CTRL_CLASS, "User Controls", .flags = V4L2_CTRL_FLAG_READ_ONLY)},
+    {CONTROL(V4L2_CID_BRIGHTNESS, INTEGER, "Brightness", RANGE(-64, 64, 1, 0))},
+    {CONTROL(V4L2_CID_CONTRAST, INTEGER, "Contrast", RANGE(0, 95, 10, 50))},
+    {CONTROL(V4L2_CID_SATURATION, INTEGER, "Saturation", RANGE(0, 100, 1, 50), .flags = V4L2_CTRL_FLAG_DISABLED)},
+    {CONTROL(V4L2_CID_AUDIO_VOLUME, INTEGER, "Volume", RANGE(0, 100, 1, 50))},
+    {CONTROL(V4L2_CID_AUTO_WHITE_BALANCE, BOOLEAN, "White Balance, Automatic", RANGE(0, 1, 1, 1))},
+    {CONTROL(V4L2_CID_DO_WHITE_BALANCE, BUTTON, "Do White Balance", .flags = BUTTON_FLAGS)},
+    {CONTROL(V4L2_CID_GAMMA, INTEGER, "Gamma", RANGE(100, 100, 1, 100))},
+    {CONTROL(V4L2_CID_GAIN, INTEGER, "Gain", RANGE(0, 255, 1, 300)), .highest = 200, .value = 10},
+    {CONTROL(V4L2_CID_POWER_LINE_FREQUENCY, MENU, "Power Line Frequency", RANGE(0, 2, 1, 1)),
+     .menu = {"Disabled", "50 Hz", "60 Hz"}},
+    {CONTROL(V4L2_CID_WHITE_BALANCE_TEMPERATURE, INTEGER, "White Balance Temperature", RANGE(2800, 6500, 10, 4600))},
+    {CONTROL(V4L2_CID_SHARPNESS, INTEGER, "Sharpness", RANGE(0, 7, 1, 2)), .highest = -1},
+    {CONTROL(V4L2_CID_ROTATE, INTEGER, "Rotate", RANGE(0, 270, 90, 0), .flags = V4L2_CTRL_FLAG_MODIFY_LAYOUT)},
+    {CONTROL(0x0098f000, INTEGER, "Contrast!", RANGE(0, 10, 0, 5))}, /* a name twice, no step */
+    {CONTROL(V4L2_CID_MPEG_VIDEO_BITRATE, INTEGER, "Video Bitrate", RANGE(0, 100, 1, 50))},
+    {CONTROL(V4L2_CID_CAMERA_CLASS, CTRL_CLASS, "Camera Controls", .flags = V4L2_CTRL_FLAG_READ_ONLY)},
+    {CONTROL(V4L2_CID_EXPOSURE_AUTO, MENU, "Auto Exposure", RANGE(0, 3, 1, 3)),
+     .menu = {NULL, "Manual Mode", NULL, "Aperture Priority Mode"}},
+    {CONTROL(V4L2_CID_EXPOSURE_ABSOLUTE, INTEGER, "Exposure Time, Absolute", RANGE(3, 2047, 1, 250))},
+    {CONTROL(V4L2_CID_PAN_RELATIVE, INTEGER, "Pan, Relative", RANGE(-1, 1, 1, 0), .flags = V4L2_CTRL_FLAG_WRITE_ONLY)},
+    {CONTROL(V4L2_CID_AUTO_EXPOSURE_BIAS, INTEGER_MENU, "Auto Exposure, Bias", RANGE(0, 2, 1, 1)),
+     .menu = {"-1000", "0", "1000"}},
+};
+enum { CONTROLS = sizeof controls / sizeof *controls };
+
 static int (*real_open)(const char *, int, ...);
 static int (*real_close)(int);
 static int (*real_ioctl)(int, unsigned long, ...);
 static void *(*real_mmap)(void *, size_t, int, int, int, off_t);
+
+static void reset_controls(void);
 
 static int failed(int error)
 {
@@ -106,6 +150,7 @@ __attribute__((constructor)) static void set_up(void)
         glob(pattern, 0, NULL, &f->frames);
         names += used;
     }
+    reset_controls();
     device = getenv("FAKE_CAMERA_DEVICE"); /* last: from here on its open() is ours */
 }
 
@@ -127,18 +172,57 @@ static bool behaves(const char *word)
     return read_file(device, text, sizeof text) > 0 && strncmp(text, word, strlen(word)) == 0;
 }
 
+static struct control *control_of(uint32_t id)
+{
+    for (int i = 0; i < CONTROLS; i++)
+        if (controls[i].says.id == id)
+            return &controls[i];
+    return NULL;
+}
+
+/* Times and temperatures have an effect only while nothing automatic chooses them. */
+static void free_or_bind_controls(void)
+{
+    static const struct { uint32_t automatic; int32_t off; uint32_t bound; } pairs[] = {
+        {V4L2_CID_AUTO_WHITE_BALANCE, 0, V4L2_CID_WHITE_BALANCE_TEMPERATURE},
+        {V4L2_CID_EXPOSURE_AUTO, V4L2_EXPOSURE_MANUAL, V4L2_CID_EXPOSURE_ABSOLUTE},
+    };
+    for (int i = 0; i < 2; i++) {
+        bool is_free = control_of(pairs[i].automatic)->value == pairs[i].off;
+        control_of(pairs[i].bound)->says.flags = is_free ? 0 : V4L2_CTRL_FLAG_INACTIVE;
+    }
+}
+
+static void reset_controls(void)
+{
+    for (int i = 0; i < CONTROLS; i++)
+        if (controls[i].says.default_value <= controls[i].says.maximum)
+            controls[i].value = controls[i].says.default_value;
+    free_or_bind_controls();
+}
+
 /* All that have the camera open get ENODEV from the moment it is unplugged, and wake up to learn it. */
 static void notice_unplugging(void)
 {
     struct stat status;
     if (stat(device, &status) == 0)
         return;
+    reset_controls();
     for (int fd = 0; fd < MAX_FDS; fd++) {
         if (fds[fd] == OURS) {
             fds[fd] = DEAD;
             eventfd_write(fd, 1);
         }
     }
+}
+
+/* What the camera itself does with the picture. */
+static void shift_brightness(uint8_t *yuyv, uint32_t size)
+{
+    int by = control_of(V4L2_CID_BRIGHTNESS)->value;
+
+    for (uint32_t i = 0; i < size && by != 0; i += 2)
+        yuyv[i] = yuyv[i] + by < 0 ? 0 : yuyv[i] + by > 255 ? 255 : yuyv[i] + by;
 }
 
 static void fill(struct v4l2_buffer *buffer, uint32_t sequence)
@@ -150,6 +234,8 @@ static void fill(struct v4l2_buffer *buffer, uint32_t sequence)
     buffer->timestamp = (struct timeval){now.tv_sec, now.tv_nsec / 1000};
     buffer->sequence = sequence;
     buffer->bytesused = read_file(format->frames.gl_pathv[sequence % format->frames.gl_pathc], to, buffer_size);
+    if (format->fourcc == V4L2_PIX_FMT_YUYV)
+        shift_brightness(to, buffer->bytesused);
     if (behaves("truncate")) {
         buffer->bytesused /= 2;
     } else if (behaves("garbage")) {
@@ -292,6 +378,68 @@ static int describe_size(struct v4l2_frmsizeenum *answer)
     return answer->index == 0 ? 0 : failed(EINVAL);
 }
 
+static int describe_control(struct v4l2_queryctrl *answer)
+{
+    bool next = answer->id & V4L2_CTRL_FLAG_NEXT_CTRL;
+    uint32_t id = answer->id & ~V4L2_CTRL_FLAG_NEXT_CTRL;
+
+    for (int i = 0; i < CONTROLS; i++) {
+        if (next ? controls[i].says.id > id : controls[i].says.id == id) {
+            *answer = controls[i].says;
+            return 0;
+        }
+    }
+    return failed(EINVAL);
+}
+
+static int describe_choice(struct v4l2_querymenu *answer)
+{
+    struct control *control = control_of(answer->id);
+
+    if (!control || answer->index >= 5 || !control->menu[answer->index])
+        return failed(EINVAL);
+    if (control->says.type == V4L2_CTRL_TYPE_INTEGER_MENU)
+        answer->value = atoi(control->menu[answer->index]);
+    else
+        snprintf((char *)answer->name, sizeof answer->name, "%s", control->menu[answer->index]);
+    return 0;
+}
+
+static int get_control(struct v4l2_control *wanted)
+{
+    struct control *control = control_of(wanted->id);
+
+    if (!control)
+        return failed(EINVAL);
+    if (control->says.flags & V4L2_CTRL_FLAG_WRITE_ONLY)
+        return failed(EACCES);
+    if (control->highest < 0)
+        return failed(EIO);
+    wanted->value = control->value;
+    return 0;
+}
+
+static int set_control(struct v4l2_control *wanted)
+{
+    struct control *control = control_of(wanted->id);
+
+    if (!control)
+        return failed(EINVAL);
+    if (control->says.flags & (V4L2_CTRL_FLAG_READ_ONLY | V4L2_CTRL_FLAG_INACTIVE))
+        return failed(EACCES);
+    if (control->highest && wanted->value > control->highest)
+        return failed(EIO);
+    if (control->says.type == V4L2_CTRL_TYPE_MENU && !control->menu[wanted->value])
+        return failed(EINVAL);
+    if (wanted->id == V4L2_CID_DO_WHITE_BALANCE)
+        control_of(V4L2_CID_WHITE_BALANCE_TEMPERATURE)->value = 5000;
+    else if (wanted->value < control->says.minimum || wanted->value > control->says.maximum)
+        return failed(ERANGE);
+    control->value = wanted->value;
+    free_or_bind_controls();
+    return 0;
+}
+
 static int answer(int fd, uint32_t request, void *argument)
 {
     struct v4l2_format *its_format = argument;
@@ -320,6 +468,14 @@ static int answer(int fd, uint32_t request, void *argument)
         return 0;
     case VIDIOC_REQBUFS:
         return request_buffers(fd, argument);
+    case VIDIOC_QUERYCTRL:
+        return describe_control(argument);
+    case VIDIOC_QUERYMENU:
+        return describe_choice(argument);
+    case VIDIOC_G_CTRL:
+        return get_control(argument);
+    case VIDIOC_S_CTRL:
+        return set_control(argument);
     }
     if (fd != owner)
         return failed(EINVAL);

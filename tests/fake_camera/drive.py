@@ -3,7 +3,9 @@
     drive.py '{"device": "/tmp/x/video0", "hflip": true, …}'
 
 Standard input takes one word a line: "start" opens the camera (a new source, as piapp does it), "stop", "second" tries
-to open it a second time, "quality N". End of file stops and ends. Standard output tells "frame", "failed", "stopped".
+to open it a second time, "adjust {"brightness": 9}" changes controls (when it is stopped: of the next opening),
+"declared" asks for all of them. End of file stops and ends. Standard output tells "frame", "failed", "stopped" and the
+answers.
 """
 
 import base64
@@ -15,7 +17,7 @@ import time
 from typing import Any
 
 from piapp.config import CameraConfig, Size
-from piapp.errors import PiappError, SourceError
+from piapp.errors import SourceError
 from piapp.sources.usb_camera import UsbCamera
 
 
@@ -25,21 +27,23 @@ class Drive:
     def __init__(self, config: CameraConfig) -> None:
         self._config = config
         self._lock = threading.Lock()
-        self._start()
+        self._prepare()
 
-    def _start(self) -> None:
+    def _prepare(self) -> None:
         self.source = UsbCamera(self._config)
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run)
 
     def start(self) -> None:
-        self._start()
+        if self._thread.ident:
+            self._prepare()
         self._thread.start()
 
     def stop(self) -> None:
         self._stopping.set()
         if self._thread.ident:
             self._thread.join()
+            self._prepare()
 
     def second(self) -> None:
         try:
@@ -47,12 +51,11 @@ class Drive:
         except SourceError as error:
             self.tell("second", what=error.what, hint=error.hint)
 
-    def quality(self, quality: int) -> None:
-        try:
-            self.source.set_quality(quality)
-            self.tell("quality", quality=quality)
-        except PiappError as error:
-            self.tell("quality", error=str(error))
+    def adjust(self, changes: dict[str, Any]) -> None:
+        self.source.adjust(changes)
+
+    def declared(self) -> None:
+        self.tell("declared", controls=[control.describe() for control in self.source.controls])
 
     def tell(self, event: str, **more: Any) -> None:
         with self._lock:
@@ -75,6 +78,8 @@ class Drive:
             bad_frames=self.source.bad_frames,
             negotiated=self.source.negotiated,
             encoder=self.source.encoder,
+            controls={control.name: control.value for control in self.source.controls},
+            inactive=[control.name for control in self.source.controls if not control.active],
         )
 
 
@@ -85,8 +90,8 @@ def main() -> None:
         settings["resolution"] = Size(*settings["resolution"])
     drive = Drive(CameraConfig(**settings))
     for line in sys.stdin:
-        word, *numbers = line.split()
-        getattr(drive, word)(*map(int, numbers))
+        word, _, changes = line.strip().partition(" ")
+        getattr(drive, word)(*([json.loads(changes)] if changes else []))
     drive.stop()
 
 
