@@ -182,12 +182,13 @@ class Camera:
     def summary(self) -> dict[str, Any]:
         """What changes often, for the page."""
         newest = self.hub.newest if self.state is State.RUNNING else None
+        source = self._run.source if self._run else None
         return {
             "name": self.name,
             "on": self.on,
             "state": self.state,
             "since_s": round(time.monotonic() - self._since, 1),
-            "message": self._words(),
+            "message": self._words() or (source.remark if newest and source else ""),
             "width": newest.width if newest else None,
             "height": newest.height if newest else None,
             "fps": round(self.counts.fps, 2),

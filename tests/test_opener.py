@@ -80,7 +80,7 @@ def test_without_a_camera_there_is_a_test_picture_until_one_is_plugged_in(
 ) -> None:
     open_source = Opener(settings(source="auto", name="door"))
     source = open_source()
-    assert isinstance(source, NoCamera)
+    assert isinstance(source, NoCamera) and "No camera found" in source.remark
     assert source.kind == "pattern"
     assert "No camera found" in source.title
     assert [record.getMessage() for record in caplog.records] == ["door: no camera found: showing the test picture"]

@@ -36,6 +36,7 @@ class NoCamera(Pattern):
 
     def __init__(self, config: CameraConfig) -> None:
         super().__init__(config, "No camera found: this is a test picture. Plug one in.")
+        self.remark = self.title
 
     def run(self, publish: Publish, stopping: threading.Event) -> None:
         until = threading.Event()

@@ -33,6 +33,7 @@ class Source(ABC):
         self.device = config.device  # what is really open: a path, a folder, a camera's id
         self.encoder = ""  # who makes the JPEG, in words
         self.negotiated = ""  # what the device agreed to: size, format, rate
+        self.remark = ""  # what viewers should know although there are pictures, in a sentence
         self.bad_frames = 0  # torn or broken pictures that were dropped
         self.controls: tuple[Control, ...] = ()  # set once the device is open; replaced whole by every change
         self._asked: dict[str, Value | None] = {}

@@ -85,3 +85,20 @@ async def test_describe_is_json_in_every_state(no_retry: None) -> None:
         off = described(camera)
         assert (off["on"], off["name"]) == (False, "door")
         assert "switched off" in off["message"]
+
+
+@in_loop
+async def test_a_remark_is_told_while_there_are_pictures() -> None:
+    hand = Hand()
+    async with started(hand) as camera:
+        with camera.watching(Watcher()):
+            await becomes(lambda: hand.publish)
+            source = camera._run.source if camera._run else None
+            assert source
+            source.remark = "This is not the front door."
+            hand.picture()
+            await state(camera, State.RUNNING)
+            assert camera.summary()["message"] == source.remark
+            assert not any(frame.notice for frame in [camera.hub.newest] if frame)
+        await state(camera, State.IDLE)
+        assert camera.summary()["message"] == ""
