@@ -8,8 +8,15 @@ import signal
 import sys
 from pathlib import Path
 
-from piapp import __version__, app, check, config
-from piapp.errors import PiappError
+try:
+    from piapp import __version__, app, check, config, state
+    from piapp.errors import ConfigError, PiappError
+except ModuleNotFoundError as missing:
+    if missing.name not in ("numpy", "simplejpeg", "tornado"):
+        raise
+    sys.exit(f"piapp: the Python package {missing.name} is not installed: sudo apt install python3-{missing.name}")
+
+log = logging.getLogger(__name__)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -23,21 +30,32 @@ def main(arguments: list[str] | None = None) -> int:
     )
     try:
         overrides = {key: getattr(options, key) for key in ("host", "port", "source", "device")}
-        settings = config.override(config.load(options.config), overrides)
         if options.command == "check":
-            return check.run(settings)
-        asyncio.run(_run(settings))
+            return check.run(config.override(config.load(options.config), overrides))
+        asyncio.run(_run(config.override(_load(options.config), overrides)))
     except PiappError as error:
         print(f"piapp: {error}", file=sys.stderr)
         return 1
     return 0
 
 
+def _load(path: Path | None) -> config.Config:
+    """The settings, or with a file that cannot be used what lets the page say so. Raises ConfigError without a file."""
+    try:
+        return config.load(path)
+    except ConfigError as error:
+        found = config.find(path)
+        if found is None or not found.is_file():
+            raise
+        log.error("%s", error)
+        return config.rescue(found, error)
+
+
 async def _run(settings: config.Config) -> None:
     stopping = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
-    await app.run(settings, stopping)
+    await app.run(settings, stopping, state_path=state.default_path())
 
 
 def parser() -> argparse.ArgumentParser:

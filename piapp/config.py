@@ -153,11 +153,12 @@ class CameraConfig:
 
 @dataclass(frozen=True)
 class Config:
-    """All settings. There is always at least one camera; their names differ."""
+    """All settings. There is at least one camera, unless there is a problem; their names differ."""
 
     server: ServerConfig = ServerConfig()
     cameras: tuple[CameraConfig, ...] = (CameraConfig(),)
     path: Path | None = None  # None: no file was found, these are the defaults
+    problem: str = ""  # why the file cannot be used, in sentences for who wrote it
 
 
 TABLES: dict[str, type[ServerConfig] | type[CameraConfig]] = {"server": ServerConfig, "camera": CameraConfig}
@@ -178,13 +179,36 @@ def load(path: Path | None = None) -> Config:
     path = find(path)
     if path is None:
         return Config()
+    return dataclasses.replace(parse(_read(path), str(path)), path=path)
+
+
+def rescue(path: Path, error: ConfigError) -> Config:
+    """With what piapp tells its owner that load() has failed: the problem, no camera, and [server] as far as it can be
+    made out, so that the page is where it is looked for.
+    """
+    server: dict[str, Any] = {}
+    with contextlib.suppress(ConfigError):
+        lines = _read(path).splitlines()
+        for count in range(len(lines), 0, -1):  # what stands before a slip of the pen is most likely meant so
+            with contextlib.suppress(ValueError, RecursionError):
+                server = tomllib.loads("\n".join(lines[:count])).get("server", {})
+                break
+    usable = {}
+    for key, rule in rules(ServerConfig).items():
+        with contextlib.suppress(ValueError, KeyError, TypeError):
+            usable[key] = rule.parse(server[key])
+    what = str(error) if str(error).endswith("?") else f"{error}."
+    problem = f"piapp cannot use its settings. {what} Mend that, then start piapp again."
+    return Config(ServerConfig(**usable), (), path, problem)
+
+
+def _read(path: Path) -> str:
     try:
-        text = path.read_bytes().decode("utf-8-sig")
+        return path.read_bytes().decode("utf-8-sig")
     except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path} is not UTF-8 text: save it as UTF-8 in your editor") from error
-    return dataclasses.replace(parse(text, str(path)), path=path)
 
 
 def parse(text: str, file: str) -> Config:
@@ -229,11 +253,13 @@ def override(config: Config, options: Mapping[str, object]) -> Config:
 
     server = {key: value for key, value in given.items() if key in rules(ServerConfig)}
     camera = {key: value for key, value in given.items() if key in rules(CameraConfig)}
-    first, *others = config.cameras
     return dataclasses.replace(
         config,
         server=dataclasses.replace(config.server, **_values("server", server, place)),
-        cameras=(dataclasses.replace(first, **_values("camera", camera, place)), *others),
+        cameras=tuple(
+            other if i else dataclasses.replace(other, **_values("camera", camera, place))
+            for i, other in enumerate(config.cameras)
+        ),
     )
 
 

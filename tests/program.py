@@ -25,10 +25,15 @@ def environment() -> dict[str, str]:
     return {**kept, "PYTHONPATH": str(ROOT)}
 
 
+def _with_state(folder: Path) -> dict[str, str]:
+    """What is changed at the page is kept in the folder, not in the home of whoever runs the tests."""
+    return {**environment(), "STATE_DIRECTORY": str(folder / "state")}
+
+
 def call(folder: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
     """Run it to its end, in this folder."""
     return subprocess.run(
-        command(*arguments), cwd=folder, env=environment(), capture_output=True, text=True, timeout=LIMIT_S
+        command(*arguments), cwd=folder, env=_with_state(folder), capture_output=True, text=True, timeout=LIMIT_S
     )
 
 
@@ -44,7 +49,7 @@ class Program:
                 command("--host", "127.0.0.1", "--port", self.port, *arguments),
                 cwd=folder,
                 # a socket or file that is left open shows on stderr
-                env={**environment(), "PYTHONWARNINGS": "error::ResourceWarning"},
+                env={**_with_state(folder), "PYTHONWARNINGS": "error::ResourceWarning"},
                 stdin=subprocess.DEVNULL,
                 stdout=errors,
                 stderr=errors,

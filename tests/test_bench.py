@@ -20,8 +20,9 @@ def test_table(compiler: bool, monkeypatch: pytest.MonkeyPatch) -> None:
         [sys.executable, "-m", "tests.bench", *options], cwd=ROOT, capture_output=True, text=True, timeout=60
     )
     assert done.returncode == 0, done.stderr
-    rows = re.findall(rf"^ +{VIEWERS}  (piapp|floor) ?(\(\w+\))? +([\d. ]+)", done.stdout, re.MULTILINE)
-    assert [name for name, _, _ in rows] == ["piapp", "floor"], done.stdout
+    rows = re.findall(rf"^ +{VIEWERS}  (piapp, pages|piapp|floor) ?(\(\w+\))? +([\d. ]+)", done.stdout, re.MULTILINE)
+    assert [name for name, _, _ in rows] == ["piapp", "piapp, pages", "floor"], done.stdout
+    assert re.search(rf"over the WebSocket ÷ /stream, by viewers: {VIEWERS}: [\d.]+$", done.stdout, re.MULTILINE)
     for _, _, cells in rows:
         fps, cpu_us, age_p50_ms, age_p99_ms, rss_mb, _, *ratios = map(float, cells.split())
         assert 1 < fps < 40

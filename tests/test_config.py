@@ -197,6 +197,60 @@ def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
         config.load(tmp_path / "utf16.toml")
 
 
+def rescued(tmp_path: Path, text: str | bytes) -> Config:
+    """What is made of a file that cannot be used."""
+    path = tmp_path / "config.toml"
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    with pytest.raises(ConfigError) as caught:
+        config.load(path)
+    made = config.rescue(path, caught.value)
+    assert (made.path, made.cameras) == (path, ())
+    assert str(caught.value) in made.problem
+    assert re.fullmatch(
+        r"piapp cannot use its settings\. .+[^.?][.?] Mend that, then start piapp again\.", made.problem
+    )
+    return made
+
+
+SERVER = '[server]\nhost = "::1"\nport = 81\nmax_viewers = 3\n'
+KEPT = ServerConfig(host="::1", port=81, max_viewers=3)
+
+
+@pytest.mark.parametrize(
+    ("text", "server"),
+    [
+        (SERVER + '[[camera]]\nsource = "tape"\n', KEPT),
+        (SERVER + "[[camera]]\nframerat = 5\n", KEPT),  # that one's error ends with a question
+        (SERVER + "[[camera]]\nname = hall\nframerate = 5\n", KEPT),
+        (SERVER + "nonsense", KEPT),
+        (SERVER + "[[camera]\n" * 50, KEPT),
+        (SERVER.replace("\n", "\r\n") + "x\r\n", KEPT),
+        ("\ufeff" + SERVER + "allowed_host = 1\n", KEPT),
+        (SERVER + "allowed_hosts = 1\nviewer_timeout_s = []\n", KEPT),
+        (SERVER.replace("81", "0"), ServerConfig(host="::1", max_viewers=3)),
+        ("x\n[server]\nport = 81\n", ServerConfig()),
+        ("server = 5\n", ServerConfig()),
+        ('server = "port"\n', ServerConfig()),
+        ("[[server]]\nport = 81\n", ServerConfig()),
+        ("camera = []\n", ServerConfig()),
+        ("x = " + "[" * 3000, ServerConfig()),
+        (b"\xff\xfe", ServerConfig()),
+    ],
+)
+def test_of_a_file_that_cannot_be_used_the_server_is_kept_as_far_as_it_goes(
+    tmp_path: Path, text: str | bytes, server: ServerConfig
+) -> None:
+    made = rescued(tmp_path, text)
+    assert made.server == server
+    after = config.override(made, {"port": 82, "source": "usb", "device": "/dev/video0"})
+    assert after == dataclasses.replace(made, server=dataclasses.replace(server, port=82))
+
+
+def test_a_file_that_is_gone_meanwhile_is_rescued(tmp_path: Path) -> None:
+    made = config.rescue(tmp_path / "config.toml", ConfigError("config.toml, line 1: port = 0 is not allowed"))
+    assert made.server == ServerConfig() and "port = 0" in made.problem
+
+
 def test_options_lie_over_the_file() -> None:
     before = config.parse('[server]\nport = 81\n[[camera]]\nsource = "usb"\n[[camera]]\n', "")
     options = {"host": "127.0.0.1", "port": None, "source": "images", "device": "pictures", "log_level": "info"}
@@ -269,6 +323,17 @@ def outcome(text: str) -> str:
 @given(st.text() | st.text("[]server camera=\"'\n\r\t#.{},0159xport"))
 def test_no_text_brings_another_error_than_config_error(text: str) -> None:
     outcome(text)
+
+
+@given(st.text("[]server camera=\"'\n\r\t#.{},0159xport"), st.integers(0, 60))
+def test_whatever_is_in_a_file_it_is_rescued(tmp_path_factory: pytest.TempPathFactory, text: str, cut: int) -> None:
+    path = tmp_path_factory.getbasetemp() / "rescued.toml"
+    path.write_bytes((SERVER[:cut] + text).encode())
+    try:
+        config.load(path)
+    except ConfigError as error:
+        made = config.rescue(path, error)
+        assert made.problem and isinstance(made.server.host, str) and 1 <= made.server.port <= 65535
 
 
 @given(st.binary(max_size=50))

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from fakes import free_port, pattern_jpegs, until
+from live_wire import Page
 from program import LIMIT_S, Program, call, environment
 from wire import Stream, ask, connect, request
 
@@ -66,18 +67,47 @@ def test_a_wrong_command_line(arguments: list[str], capsys: pytest.CaptureFixtur
     ],
 )
 def test_wrong_settings(tmp_path: Path, text: str, named: list[str]) -> None:
+    """`check` ends with them; piapp itself serves a page that says so."""
     (tmp_path / "config.toml").write_text(text)
-    for arguments in ([], ["check"]):
-        said = one_line(call(tmp_path, *arguments))
-        assert [word for word in named if word not in said] == []
+    said = one_line(call(tmp_path, "check"))
+    assert [word for word in named if word not in said] == []
+    with Program(tmp_path) as program, Page(program.port) as page:
+        [error] = [line for line in program.errors().splitlines() if line.startswith("ERROR")]
+        assert [word for word in named if word not in error] == []
+        assert page.told("hello")
+        state = page.told("state")
+        assert state["cameras"] == [] and [word for word in named if word not in state["problem"]] == []
+        page.watch("camera")
+        page.say("ping", echo=1)
+        assert page.told("pong")["echo"] == 1
+        assert ask(program.port, "/").status == 200
+        for path in ("/stream", "/snapshot", "/cameras/camera/stream", "/api/cameras/camera", "/?action=snapshot_1"):
+            answer = ask(program.port, path)
+            assert (answer.status, answer.sentence()) == (503, state["problem"])
+        assert ask(program.port, "/api/cameras").json() == {"cameras": []}
+        assert ask(program.port, "/metrics").status == 200
+        health = ask(program.port, "/health")
+        assert (health.status, health.json()["problem"]) == (503, state["problem"])
+        assert program.stop(signal.SIGTERM) == 0
+        assert page.ended()[0] == 1001
+        assert "Traceback" not in program.errors()
 
 
 def test_wrong_settings_elsewhere(tmp_path: Path) -> None:
+    """Without any file to mend, piapp ends."""
     file = tmp_path / "other.toml"
     assert f"{file} cannot be read" in one_line(call(tmp_path, "--config", file))
-    file.write_bytes(b"\xff\xfe\x00")
-    assert f"{file} is not UTF-8" in one_line(call(tmp_path, "--config", file))
     assert f"{tmp_path} cannot be read" in one_line(call(tmp_path, "--config", tmp_path))
+    file.write_bytes(b"\xff\xfe\x00")
+    assert f"{file} is not UTF-8" in one_line(call(tmp_path, "check", "--config", file))
+    with Program(tmp_path, "--config", file) as program:
+        assert f"{file} is not UTF-8" in ask(program.port, "/stream").sentence()
+
+
+def test_of_wrong_settings_the_right_ones_hold(tmp_path: Path) -> None:
+    (tmp_path / "config.toml").write_text("[server]\nport = 0\nmax_viewers = 7\n[[camera]]\nname = 5\n")
+    with Program(tmp_path) as program, Page(program.port) as page:
+        assert page.told("hello")["max_viewers"] == 7
 
 
 @pytest.mark.parametrize(("option", "value"), [("--port", "0"), ("--port", "65536"), ("--source", "tape")])
@@ -168,7 +198,7 @@ def test_it_ends_when_it_is_told(folder: Path, number: signal.Signals, busy: str
     assert program.stopped_s < STOPS_S
     lines = said.splitlines()
     assert lines[-1] == "INFO piapp.app: stopping" and "Traceback" not in said
-    assert [line for line in lines if not line.startswith(("INFO piapp.", "WARNING piapp.camera: "))] == []
+    assert [line for line in lines if not line.startswith(("INFO piapp.", "WARNING piapp.faults: "))] == []
 
 
 # --- check ---

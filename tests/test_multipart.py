@@ -48,7 +48,7 @@ def frame(jpeg: bytes = JPEG, captured_ns: int = 0) -> Frame:
 def parts(form: Format, jpegs: list[bytes], piece: int = 1 << 20) -> list[bytes]:
     """The pictures that a reader gets out of a stream of these, when it comes in pieces of this size."""
     parser = wire.Parser(advance=form is Format.ADVANCE)
-    body = multipart.opening(form) + b"".join(multipart.part(frame(jpeg), form) for jpeg in jpegs)
+    body = multipart.opening(form) + b"".join(multipart.PARTS[form](frame(jpeg)) for jpeg in jpegs)
     found = [part for i in range(0, len(body), piece) for part in parser.feed(body[i : i + piece])]
     assert parser.rest == b""  # each picture is whole with its own bytes: no reader needs the next one for it
     return [part.jpeg for part in found]
@@ -57,7 +57,7 @@ def parts(form: Format, jpegs: list[bytes], piece: int = 1 << 20) -> list[bytes]
 def test_programs_get_a_header_with_the_length_in_front_of_each_picture() -> None:
     assert multipart.opening(Format.CLASSIC) == b"--frame\r\n"
     shot = frame(captured_ns=time.monotonic_ns())
-    header, blank, rest = multipart.part(shot, Format.CLASSIC).partition(b"\r\n\r\n")
+    header, blank, rest = multipart.classic(shot).partition(b"\r\n\r\n")
     lines = header.split(b"\r\n")
     assert lines[:2] == [b"Content-Type: image/jpeg", b"Content-Length: %d" % len(JPEG)]
     assert lines[2].startswith(b"X-Timestamp: ") and len(lines) == 3
@@ -66,7 +66,7 @@ def test_programs_get_a_header_with_the_length_in_front_of_each_picture() -> Non
 
 def test_browsers_get_the_next_header_behind_each_picture() -> None:
     assert multipart.opening(Format.ADVANCE) == b"--frame\r\nContent-Type: image/jpeg\r\n\r\n"
-    assert multipart.part(frame(), Format.ADVANCE) == JPEG + b"\r\n--frame\r\nContent-Type: image/jpeg\r\n\r\n"
+    assert multipart.advance(frame()) == JPEG + b"\r\n--frame\r\nContent-Type: image/jpeg\r\n\r\n"
 
 
 def test_the_boundary_is_a_bare_token() -> None:
@@ -117,7 +117,7 @@ def test_nearly_a_boundary_is_none(form: Format) -> None:
 def test_the_timestamp_is_when_the_picture_was_taken(ago_s: int) -> None:
     shot = frame(captured_ns=time.monotonic_ns() - ago_s * 1_000_000_000)
     parser = wire.Parser(advance=False)
-    [part] = parser.feed(multipart.opening(Format.CLASSIC) + multipart.part(shot, Format.CLASSIC))
+    [part] = parser.feed(multipart.opening(Format.CLASSIC) + multipart.classic(shot))
     # A busy box may take its time here, and so the limit is wide: what it must not be is the time of sending.
     assert abs(time.time() - ago_s - float(part.timestamp)) < 2
     assert abs(float(multipart.timestamp(shot)) - float(part.timestamp)) < 2

@@ -1,4 +1,4 @@
-"""A minute with fifty viewers that come, stall and go as they like: nobody is delayed, and nothing is left of them."""
+"""A minute with fifty viewers and pages that come, stall and go as they like: nobody is delayed, nothing is left."""
 
 import asyncio
 import contextlib
@@ -17,13 +17,12 @@ from typing import NamedTuple
 
 import pytest
 from fakes import Running, serving, until
+from live_wire import CLOSE, TEXT, Closed, Page, frame
 from numbered import Numbered, number_in
 from wire import BROWSER, PROGRAM, Refused, Stream, ask, connect, patch, request
 
-from piapp import app
-from piapp.camera import Camera
-from piapp.config import CameraConfig, ServerConfig
-from piapp.web import stream
+from piapp.config import CameraConfig
+from piapp.web import live, stream
 from piapp.web.guard import Site
 
 LASTS_S = float(os.environ.get("PIAPP_STORM_S", "60"))
@@ -41,6 +40,7 @@ class Left(NamedTuple):
     listeners: int
     watchers: int
     viewers: int
+    pages: int
 
 
 def look(running: Running, site: Site) -> Left:
@@ -49,13 +49,15 @@ def look(running: Running, site: Site) -> Left:
 
     gc.collect()
     [camera], [broadcast] = site.cameras.values(), site.broadcasts.values()
+    things = Counter(type(thing) for thing in gc.get_objects())
     return Left(
         len(os.listdir("/proc/self/fd")),
         threading.active_count(),
         asyncio.run_coroutine_threadsafe(count_tasks(), running.loop).result(60),
-        len(camera.hub.listeners),
+        len(camera.hub.listeners) + len(camera.listeners),
         len(camera.watchers),
-        len(broadcast.viewers) + sum(isinstance(thing, stream.Viewer) for thing in gc.get_objects()),
+        len(broadcast.receivers) + len(site.connections) + things[stream.Viewer],
+        len(site.pages) + things[live.Page] + things[live.Feed],
     )
 
 
@@ -78,6 +80,10 @@ class Visitor:
             self.crawl,
             self.ask,
             self.break_off,
+            self.look,
+            self.look,
+            self.stare,
+            self.peek,
         ]
 
     def run(self) -> Counter[str]:
@@ -90,6 +96,8 @@ class Visitor:
                 self.did["refused"] += 1
                 self._pause(0.2)
                 continue
+            except (Closed, EOFError, ConnectionError):
+                assert way in (self.look, self.stare, self.peek)  # another page had the same name, or took too long
             self.did[way.__name__] += 1
         return self.did
 
@@ -100,7 +108,23 @@ class Visitor:
         path = self._random.choice(["/stream", "/stream?fps=3", "/?action=stream", "/cameras/camera/stream?&17"])
         return Stream(self._port, path, self._random.choice([BROWSER, PROGRAM]), receive_buffer=receive_buffer)
 
-    def _leave(self, viewer: Stream) -> None:
+    def _page(self, receive_buffer: int = 0) -> Page:
+        """Some have the same name as another one."""
+        page = Page(
+            self._port, self._random.choice(["", "", f"{self._random.randint(0, 20)}"]), receive_buffer=receive_buffer
+        )
+        try:
+            first = next(page)
+            assert isinstance(first, dict)
+            if first["type"] == "refused":
+                page.ended()
+                raise Refused(page.head._replace(status=503))
+        except BaseException:
+            page.socket.close()
+            raise
+        return page
+
+    def _leave(self, viewer: Stream | Page) -> None:
         if self._random.random() < 0.3:
             viewer.reset()
         elif self._random.random() < 0.3:
@@ -135,6 +159,45 @@ class Visitor:
                     assert number_in(part.jpeg) > last
                     last = number_in(part.jpeg)
 
+    def look(self) -> None:
+        """A page as it should be, that looks away now and then."""
+        with self._page() as page:
+            last = 0
+            for _ in range(self._random.randint(0, 3)):
+                page.say("ping", echo=1)
+                page.watch("camera")
+                for picture in page.draw(self._random.randint(0, 8)):
+                    assert number_in(picture.jpeg) and picture.number >= last  # once more what was newest before
+                    last = picture.number
+                if self._random.random() < 0.5:
+                    page.watch()
+                    page.told("state")
+            if self._random.random() < 0.5:
+                page.send(CLOSE, b"\x03\xe8")
+                page.ended()
+            self._leave(page)
+
+    def stare(self) -> None:
+        """A page that says and draws nothing, or not enough, for longer or shorter than the server bears it."""
+        with self._page(receive_buffer=2048) as page, contextlib.suppress(ConnectionError):
+            page.watch("camera", "nobody")
+            for _ in range(self._random.randint(0, 8)):
+                self._pause(0.5)
+                page.receive(self._random.randint(1, 3000))
+                if self._random.random() < 0.5:
+                    page.say("ping", echo=1)
+            self._leave(page)
+
+    def peek(self) -> None:
+        """A page that goes wrong at some moment, mostly the very first ones."""
+        with self._page() as page:
+            page.socket.sendall(frame(TEXT, b'{"type": "watch", "cameras": ["camera"]}')[: self._random.randint(0, 60)])
+            if self._random.random() < 0.5:
+                with contextlib.suppress(ConnectionError):
+                    page.send(TEXT, b"nonsense")
+                    page.ended()
+            self._leave(page)
+
     def ask(self) -> None:
         path = self._random.choice(
             ["/snapshot", "/api/cameras", "/metrics", "/", "/nothing", "/stream_9", "/stream?fps=x"]
@@ -149,15 +212,18 @@ class Visitor:
             self._pause(0.3)
 
 
-def test_a_storm(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+def draw(page: Page, over: threading.Event) -> list[int]:
+    """What a page gets that does all as it should."""
+    drawn = list[int]()
+    page.watch("camera")
+    while not over.is_set():
+        page.say("ping", echo=1)
+        drawn += [number_in(picture.jpeg) for picture in page.draw(1)]
+    return drawn
+
+
+def test_a_storm(sites: list[Site], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     monkeypatch.setattr(stream, "SWEEP_S", 0.25)
-    sites = list[Site]()
-
-    def remember(config: ServerConfig, cameras: dict[str, Camera]) -> Site:
-        sites.append(Site(config, cameras))
-        return sites[0]
-
-    monkeypatch.setattr(app, "Site", remember)
     device = Numbered(FPS, noise=6000)
     config = CameraConfig(framerate=round(FPS), idle_stop_s=0)
     with serving(lambda _: device, (config,), max_viewers=PLACES, viewer_timeout_s=1.5) as running:
@@ -165,16 +231,20 @@ def test_a_storm(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixtu
         site = sites[0]
         with Stream(running.port) as viewer:  # what is made once and kept is made before the first look
             viewer.take(3)
+        with Page(running.port) as page:
+            page.watch("camera")
+            page.draw(3)
         ask(running.port, "/snapshot")
         patch(running.port, {"on": True})
         until(lambda: device.open == 0 and not site.cameras["camera"].watchers)
         until(lambda: look(running, site).threads <= 3)
         before, memory_before = look(running, site), memory()
-        assert (before.listeners, before.watchers, before.viewers) == (0, 0, 0)
+        assert before[3:] == (1, 0, 0, 0)  # the file that keeps what users chose listens always
 
         over = threading.Event()
-        with ThreadPoolExecutor(VISITORS) as pool:
-            with Stream(running.port) as steady:
+        with ThreadPoolExecutor(VISITORS + 1) as pool:
+            with Stream(running.port) as steady, Page(running.port, "steady") as page:
+                drawing = pool.submit(draw, page, over)
                 visits = [pool.submit(Visitor(running.port, seed, over).run) for seed in range(VISITORS)]
                 seen, end = list[int](), time.monotonic() + LASTS_S
                 try:
@@ -182,10 +252,13 @@ def test_a_storm(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixtu
                         seen.append(number_in(next(steady).jpeg))
                 finally:
                     over.set()
+                drawn = drawing.result()
             did = sum((visit.result() for visit in visits), Counter[str]())
 
         assert seen == list(range(seen[0], seen[0] + len(seen)))  # not one of them missing
-        assert set(did) == {"watch", "stall", "crawl", "ask", "break_off", "refused"}, did
+        assert drawn == sorted(set(drawn)) and len(drawn) > len(seen) / 2
+        wanted = {"watch", "stall", "crawl", "look", "stare", "peek", "ask", "break_off", "refused"}
+        assert set(did) == wanted, did
         with contextlib.suppress(AssertionError):
             until(lambda: look(running, site) == before, 60)
         assert look(running, site) == before

@@ -5,19 +5,26 @@ Origin tells those apart, but not after DNS rebinding, where the foreign page's 
 names by which piapp may be called stops that.
 """
 
+import hashlib
 import http.client
 import ipaddress
 import json
 import re
 import socket
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, NoReturn
 
 from tornado import web
 
 from piapp.camera import Camera
 from piapp.config import ServerConfig
+from piapp.web.connection import Connection
+from piapp.web.news import News
 from piapp.web.stream import Broadcast
+
+PAGE = Path(__file__).parent / "page"
 
 HEADERS = {
     "Server": "piapp",
@@ -36,24 +43,38 @@ class Site:
 
     config: ServerConfig
     cameras: dict[str, Camera]
+    problem: str = ""  # what keeps piapp from working as it was set up, in words for its owner
+    system: Callable[[], dict[str, Any]] = dict  # facts about this computer
     broadcasts: dict[str, Broadcast] = field(init=False)
+    connections: set[Connection] = field(init=False, default_factory=set)  # streams and pages that are open
+    pages: dict[str, Connection] = field(init=False, default_factory=dict)  # those of pages, by the pages' own ids
+    news: News = field(init=False)
+    page_version: str = field(init=False)  # another one for any other state of the page's files
 
     def __post_init__(self) -> None:
         self.broadcasts = {
             name: Broadcast(camera, self.config.viewer_timeout_s) for name, camera in self.cameras.items()
         }
+        self.news = News(self.cameras.values(), self.problem)
+        files = (file.read_bytes() for file in sorted(PAGE.rglob("*")) if file.is_file())
+        self.page_version = hashlib.sha256(b"".join(files)).hexdigest()[:16]
 
-    def viewers(self) -> int:
-        return sum(len(camera.watchers) for camera in self.cameras.values())
+    def full(self, newcomer: Connection | None = None) -> bool:
+        """Whether there is no place for one more viewer."""
+        others = (connection for connection in self.connections if connection is not newcomer)
+        return sum(connection.has_place for connection in others) >= self.config.max_viewers
+
+    def full_sentence(self) -> str:
+        return f"{self.config.max_viewers} viewers are watching already, which is the limit in config.toml."
 
 
 class Refusal(web.HTTPError):
     """An answer other than 200, with the sentence that says why."""
 
-    def __init__(self, status: int, sentence: str, retry_after_s: int | None = None) -> None:
+    def __init__(self, status: int, sentence: str, headers: dict[str, str]) -> None:
         super().__init__(status)
         self.sentence = sentence
-        self.retry_after_s = retry_after_s
+        self.headers = headers
 
 
 class Handler(web.RequestHandler):
@@ -75,18 +96,24 @@ class Handler(web.RequestHandler):
         if self.request.method not in ("GET", "HEAD"):
             self._check_change()
 
-    def _check_change(self) -> None:
+    def check_origin(self) -> None:
+        """Refuse a browser that shows a page of somebody else's."""
         origin = self.request.headers.get("Origin")
         if origin is not None and origin.lower() not in (
             f"{scheme}://{self.request.host.lower()}" for scheme in ("http", "https")
         ):
-            self.refuse(403, "Only piapp's own page may change anything from a browser.")
+            self.refuse(403, "Only piapp's own page may do this from a browser.")
+
+    def _check_change(self) -> None:
+        self.check_origin()
         if self.request.headers.get("Content-Type", "").split(";")[0].strip().lower() != "application/json":
             self.refuse(415, "Send application/json.")
 
     def camera(self, name: str | None, number: str | None = None) -> Camera:
         """By name; or by number, from 0, in addresses for other programs; the first one without either."""
         cameras = self.site.cameras
+        if not cameras:
+            self.refuse(503, self.site.problem)
         if name is not None:
             if name not in cameras:
                 self.refuse(404, f'There is no camera "{name}". There are: {", ".join(cameras)}.')
@@ -95,9 +122,22 @@ class Handler(web.RequestHandler):
             self.refuse(404, f"There is no camera number {number}. They count from 0 to {len(cameras) - 1}.")
         return list(cameras.values())[int(number or 0)]
 
-    def refuse(self, status: int, sentence: str, retry_after_s: int | None = None) -> NoReturn:
-        """End the request with an error that a person can read."""
-        raise Refusal(status, sentence, retry_after_s)
+    def refuse(self, status: int, sentence: str, **headers: str) -> NoReturn:
+        """End the request with an error that a person can read. Headers are named as in Retry_After="5"."""
+        raise Refusal(status, sentence, {name.replace("_", "-"): value for name, value in headers.items()})
+
+    def take_socket(self) -> socket.socket | None:
+        """The connection, out of Tornado's hands; None when the client has gone already.
+
+        Tornado closes its own descriptor, not the connection.
+        """
+        stream = self.detach()
+        if stream.closed():
+            return None
+        sock: socket.socket = stream.socket.dup()
+        sock.setblocking(False)
+        stream.close()
+        return sock
 
     def answer(self, value: Any) -> None:
         self.set_header("Content-Type", "application/json")
@@ -111,8 +151,8 @@ class Handler(web.RequestHandler):
         sentence = f"{http.client.responses.get(status_code, 'Error')}."
         if isinstance(error, Refusal):
             sentence = error.sentence
-            if error.retry_after_s:
-                self.set_header("Retry-After", str(error.retry_after_s))
+            for name, value in error.headers.items():
+                self.set_header(name, value)
         self.answer({"error": sentence})
 
     def _has(self, method: str) -> bool:

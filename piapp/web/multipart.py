@@ -36,10 +36,13 @@ def opening(form: Format) -> bytes:
     return _BOUNDARY + (_bare_header() if form is Format.ADVANCE else b"")
 
 
-def part(frame: Frame, form: Format) -> bytes:
-    """All that is sent for one frame, to be written in one piece."""
-    if form is Format.ADVANCE:
-        return b"".join((frame.jpeg, b"\r\n", _BOUNDARY, _bare_header()))
+def advance(frame: Frame) -> bytes:
+    """All that is sent to a browser for one frame, to be written in one piece."""
+    return b"".join((frame.jpeg, b"\r\n", _BOUNDARY, _bare_header()))
+
+
+def classic(frame: Frame) -> bytes:
+    """The same for a program."""
     header = f"Content-Type: image/jpeg\r\nContent-Length: {len(frame.jpeg)}\r\nX-Timestamp: {timestamp(frame)}\r\n\r\n"
     return b"".join((header.encode(), frame.jpeg, b"\r\n", _BOUNDARY))
 
@@ -55,3 +58,6 @@ def timestamp(frame: Frame) -> str:
 
 def _bare_header() -> bytes:
     return b"Content-Type: image/jpeg\r\n\r\n"
+
+
+PARTS = {Format.CLASSIC: classic, Format.ADVANCE: advance}

@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import re
-import socket
 from typing import Any
 
 from tornado import httputil, routing
@@ -25,34 +24,23 @@ class StreamHandler(Handler):
         )
         fps = self._fps()
         head = _head({"Content-Type": multipart.content_type()})
-        limit = self.site.config.max_viewers
-        if self.request.method == "GET" and self.site.viewers() >= limit:
-            self.refuse(503, f"{limit} viewers are watching already, which is the limit in config.toml.", 5)
+        if self.request.method == "GET" and self.site.full():
+            self.refuse(503, self.site.full_sentence(), Retry_After="5")
         address, agent = self.request.remote_ip or "", self.request.headers.get("User-Agent", "")
-        sock = self._take_socket()
+        sock = self.take_socket()
         if sock is None:
             return
         if self.request.method == "HEAD":
             with sock, contextlib.suppress(OSError):
                 sock.send(head)
             return
-        viewer = Viewer(sock, address, form, fps, agent)
-        self.site.broadcasts[camera.name].add(viewer, head + multipart.opening(form))
+        broadcast = self.site.broadcasts[camera.name]
+        viewer = Viewer(sock, address, agent, self.site.connections, broadcast, form, fps)
+        viewer.write(head + multipart.opening(form))
+        if not viewer.closed:
+            broadcast.add(viewer)
 
     head = get
-
-    def _take_socket(self) -> socket.socket | None:
-        """The connection, out of Tornado's hands; None when the client has gone already.
-
-        Tornado closes its own descriptor, not the connection.
-        """
-        stream = self.detach()
-        if stream.closed():
-            return None
-        sock: socket.socket = stream.socket.dup()
-        sock.setblocking(False)
-        stream.close()
-        return sock
 
     def _fps(self) -> float | None:
         text = self.get_query_argument("fps", "")
@@ -80,7 +68,7 @@ class SnapshotHandler(Handler):
         try:
             frame = self._waiting.result()
         except NoFreshFrame as error:
-            self.refuse(503, str(error), 5)
+            self.refuse(503, str(error), Retry_After="5")
         self.set_header("Content-Type", "image/jpeg")
         self.set_header("X-Timestamp", multipart.timestamp(frame))
         self.write(frame.jpeg)

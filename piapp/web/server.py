@@ -3,20 +3,19 @@
 import errno
 import logging
 import socket
-from pathlib import Path
 from typing import Any
 
 from tornado import httpserver, netutil, routing, web
 
 from piapp.errors import ListenError
-from piapp.web.api import CameraHandler, CamerasHandler
-from piapp.web.guard import Handler, NotFound, Site, Static
+from piapp.web.api import CameraHandler, CamerasHandler, SystemHandler
+from piapp.web.guard import PAGE, Handler, NotFound, Site, Static
 from piapp.web.health import HealthHandler, MetricsHandler
+from piapp.web.live import LiveHandler
 from piapp.web.pictures import Action, SnapshotHandler, StreamHandler
 
 log = logging.getLogger(__name__)
 
-PAGE = Path(__file__).parent / "page"
 REQUEST_LIMIT_S = 10.0  # for a request's head and body to arrive: a half-sent one holds no place
 BODY_LIMIT = 64 * 1024
 BACKLOG = 512
@@ -32,6 +31,8 @@ ROUTES: tuple[tuple[str | routing.Matcher, type[Handler]], ...] = (
     (rf"/cameras/{NAME}/snapshot\.jpg", SnapshotHandler),
     (r"/api/cameras", CamerasHandler),
     (rf"/api/cameras/{NAME}", CameraHandler),
+    (r"/api/system", SystemHandler),
+    (r"/api/live", LiveHandler),
     (r"/health", HealthHandler),
     (r"/metrics", MetricsHandler),
     (rf"/stream{NUMBER}(?:\.mjpg)?", StreamHandler),

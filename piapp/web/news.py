@@ -1,0 +1,104 @@
+"""What every open page is told of the cameras: at once when something has changed, and once a second in any case.
+
+The second is the heartbeat by which a page tells a camera that has stopped from a connection that is gone. Each message
+is made once, whatever the number of pages.
+"""
+
+import asyncio
+import json
+import time
+from collections.abc import Iterable
+from typing import Any, Protocol
+
+from piapp.camera import Camera
+from piapp.web import websocket
+from piapp.web.websocket import Opcode
+
+HEARTBEAT_S = 1.0
+
+
+class Reader(Protocol):
+    """An open page."""
+
+    def tell(self, kind: str, message: bytes) -> None:
+        """Send this; if it cannot go at once, only the newest of its kind matters."""
+
+    def sweep(self) -> None:
+        """A second has passed."""
+
+
+class News:
+    """Listens to the cameras only while there are readers. Event loop only."""
+
+    def __init__(self, cameras: Iterable[Camera], problem: str) -> None:
+        """A camera's id is its place among `cameras`. `problem`: what keeps piapp from working as it was set up."""
+        self._cameras = tuple(cameras)
+        self._problem = problem
+        self._readers: set[Reader] = set()
+        self._controls: dict[str, object] = {}  # of each camera, as the readers know them
+        self._loop = asyncio.get_running_loop()
+        self._heartbeat: asyncio.TimerHandle | None = None
+        self._coming: asyncio.Handle | None = None  # changes come in bunches; they are told together
+
+    def join(self, reader: Reader) -> None:
+        """Tell it how things are now, and from now on what changes."""
+        if not self._readers:
+            for camera in self._cameras:
+                camera.listeners.add(self._on_change)
+                self._controls[camera.name] = camera.controls
+            self._heartbeat = self._loop.call_later(HEARTBEAT_S, self._beat)
+        self._readers.add(reader)
+        reader.tell("state", self._state())
+        for camera in self._cameras:
+            reader.tell(f"controls {camera.name}", _controls(camera))
+
+    def leave(self, reader: Reader) -> None:
+        self._readers.discard(reader)
+        if not self._readers:
+            for camera in self._cameras:
+                camera.listeners.discard(self._on_change)
+            for handle in (self._heartbeat, self._coming):
+                if handle:
+                    handle.cancel()
+            self._heartbeat = self._coming = None
+
+    def _on_change(self) -> None:
+        if self._coming is None:
+            self._coming = self._loop.call_soon(self._tell)
+
+    def _beat(self) -> None:
+        self._heartbeat = self._loop.call_later(HEARTBEAT_S, self._beat)
+        self._tell()
+        for reader in tuple(self._readers):
+            reader.sweep()
+
+    def _tell(self) -> None:
+        self._coming = None
+        self._tell_all("state", self._state())
+        for camera in self._cameras:
+            if camera.controls != self._controls[camera.name]:
+                self._controls[camera.name] = camera.controls
+                self._tell_all(f"controls {camera.name}", _controls(camera))
+
+    def _tell_all(self, kind: str, message: bytes) -> None:
+        for reader in tuple(self._readers):
+            reader.tell(kind, message)
+
+    def _state(self) -> bytes:
+        cameras = [{"id": number, **camera.summary()} for number, camera in enumerate(self._cameras)]
+        return text({"type": "state", "problem": self._problem, "now_ms": now_ms(), "cameras": cameras})
+
+
+def text(value: dict[str, Any]) -> bytes:
+    """The bytes of a message to a page."""
+    return websocket.message(Opcode.TEXT, json.dumps(value).encode())
+
+
+def now_ms() -> float:
+    """The clock that all times told to pages are of: the one that frames are stamped with."""
+    return time.monotonic_ns() / 1e6
+
+
+def _controls(camera: Camera) -> bytes:
+    controls = [control.describe() for control in camera.controls]
+    return text({"type": "controls", "camera": camera.name, "controls": controls})
