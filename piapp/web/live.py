@@ -193,8 +193,11 @@ class Page(Connection):
     def _next(self) -> Feed | None:
         if self._slow and any(feed.under_way for feed in self._feeds.values()):
             return None
-        ready = [feed for feed in self._feeds.values() if feed.wants(self._min_rtt_s)]
-        return min(ready, key=lambda feed: feed.served) if ready else None
+        longest = None
+        for feed in self._feeds.values():
+            if feed.wants(self._min_rtt_s) and (longest is None or feed.served < longest.served):
+                longest = feed
+        return longest
 
     # --- in ---
 
