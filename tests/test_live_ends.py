@@ -6,6 +6,7 @@ import os
 import socket
 import struct
 import threading
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -226,6 +227,24 @@ def test_what_a_page_must_not_say(code: int, said: bytes, monkeypatch: pytest.Mo
             assert read_all(page.socket) == b""
 
 
+ACKNOWLEDGEMENT = frame(BINARY, bytes(8))
+
+
+@pytest.mark.parametrize(
+    ("before", "code"),
+    [
+        (frame(TEXT, b"{", final=False), 1002),  # a message in another one
+        (frame(TEXT, bytes(len(ACKNOWLEDGEMENT)))[:6], 1007),  # the text of a message
+    ],
+)
+def test_what_looks_like_an_acknowledgement_but_is_none(before: bytes, code: int) -> None:
+    with streaming(Numbered()) as running, Page(running.port) as page:
+        page.socket.sendall(before)
+        heard(running)
+        page.socket.sendall(ACKNOWLEDGEMENT)
+        assert page.ended()[0] == code
+
+
 def test_a_page_that_does_not_answer_the_last_word_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(live, "END_LIMIT_S", 0.1)
     with streaming(Numbered()) as running, Page(running.port) as page:
@@ -305,20 +324,23 @@ def test_piapp_says_goodbye() -> None:
 
 
 @pytest.mark.usefixtures("beats")
-def test_a_page_that_says_nothing_is_dropped() -> None:
-    device = Numbered()
-    with streaming(device, viewer_timeout_s=1.0) as running, Page(running.port) as good:
-        with Page(running.port) as silent, Page(running.port) as sleeps:
-            silent.watch("camera")
-            sleeps.watch("camera")
-            good.watch("camera")
-            silent.draw(1)
-            while page_count(running) > 1:
-                good.draw(1)  # its acknowledgements are words enough
-                with contextlib.suppress(ConnectionError):
-                    sleeps.say("ping", echo=1)  # but words alone are not: it never draws
-            assert silent.ended() == sleeps.ended() == NO_WORD
-        good.draw(3)
+def test_a_page_that_says_or_draws_nothing_is_dropped(sites: list[Site]) -> None:
+    with (
+        streaming(Numbered(), viewer_timeout_s=1.0) as running,
+        Page(running.port) as good,
+        Page(running.port) as silent,
+        Page(running.port) as sleeps,
+    ):
+        good.watch("camera")
+        sleeps.watch("camera")
+        [site] = sites
+        ends = time.monotonic() + 30
+        while len(site.connections) > 1:
+            assert time.monotonic() < ends
+            good.draw(1)  # its acknowledgements are words enough
+            with contextlib.suppress(ConnectionError):
+                sleeps.say("ping", echo=1)  # but words alone are not: it never draws
+        assert silent.ended() == sleeps.ended() == NO_WORD
         good.watch()
         for echo in range(40):  # for longer than the limit
             good.say("ping", echo=echo)

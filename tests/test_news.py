@@ -215,8 +215,11 @@ def test_the_heartbeat(monkeypatch: pytest.MonkeyPatch) -> None:
             told.leave(page)
             page.messages.clear()
             page.sweeps = 0
-            await asyncio.sleep(0.1)
-            assert not page.messages and not page.sweeps
+            asked = list[None]()
+            with monkeypatch.context() as patched:
+                patched.setattr(cameras[0], "summary", lambda asked=asked: asked.append(None) or {})
+                await asyncio.sleep(0.1)
+            assert not page.messages and not page.sweeps and not asked  # it does not beat for nobody
 
     run(test)
 

@@ -181,7 +181,7 @@ class Connection(ABC):
 
     def _read(self) -> None:
         try:
-            data = self._socket.recv(65536)
+            data = self._socket.recv(4096)
         except BlockingIOError:
             return
         except OSError as error:  # not only ConnectionError: a lost Wi-Fi ends in ETIMEDOUT or EHOSTUNREACH

@@ -55,7 +55,7 @@ class Feed:
         self.broadcast = broadcast
         self.served = 0.0  # when the newest picture was written, in loop time
         self.under_way: dict[int, Written] = {}  # by frame number, until it is acknowledged
-        self._number = number
+        self._make = _picture(number)
         self._taken: Frame | None = None  # the newest frame that was written, or is no picture
         self._sent = self._skipped = 0
         self._age_s = 0.0  # of the newest picture when it was drawn
@@ -91,7 +91,8 @@ class Feed:
         frame = self.broadcast.frame
         if frame is None or frame is self._taken or frame.notice:
             return False
-        return len(self.under_way) < WINDOW + int(min_rtt_s / self.broadcast.interval_s)
+        count = len(self.under_way)
+        return count < WINDOW or count < WINDOW + int(min_rtt_s / self.broadcast.interval_s)
 
     def take(self, now: float) -> None:
         frame = self.broadcast.frame
@@ -101,7 +102,7 @@ class Feed:
         self._taken, self.served = frame, now
         self._sent += 1
         self.under_way[frame.number] = Written(now, frame.captured_ns / 1e9)
-        self.page.write_picture(self.broadcast.part(_picture(self._number)))
+        self.page.write_picture(self.broadcast.part(self._make))
 
     def drawn(self, number: int, now: float, min_rtt_s: float) -> float | None:
         """The page has drawn this picture; how long that took, unless it was not under way."""
@@ -202,11 +203,11 @@ class Page(Connection):
     # --- in ---
 
     def received(self, data: bytes) -> None:
-        self._heard = self._loop.time()
+        self._heard = now = self._loop.time()
         try:
             for opcode, payload in self._reader.feed(data):
                 if not self._ending or opcode is Opcode.CLOSE:
-                    self._handle(opcode, payload)
+                    self._handle(opcode, payload, now)
         except WebSocketError as error:
             self._end(error.code, str(error))
 
@@ -215,9 +216,9 @@ class Page(Connection):
             self._ending.cancel()
         self._leave()
 
-    def _handle(self, opcode: Opcode, payload: bytes) -> None:
+    def _handle(self, opcode: Opcode, payload: bytes, now: float) -> None:
         if opcode is Opcode.BINARY:
-            self._drawn(payload)
+            self._drawn(payload, now)
         elif opcode is Opcode.TEXT:
             self._said(payload)
         elif opcode is Opcode.PING:
@@ -227,11 +228,10 @@ class Page(Connection):
                 self.tell("close", websocket.message(Opcode.CLOSE, payload[:2]))  # the same code, as an answer
             self.close("(the page closed it)")
 
-    def _drawn(self, payload: bytes) -> None:
+    def _drawn(self, payload: bytes, now: float) -> None:
         if len(payload) != _DRAWN.size:
             raise _misunderstood()
         camera, _, number = _DRAWN.unpack(payload)
-        now = self._loop.time()
         feed = self._feeds.get(camera)
         if feed and (took_s := feed.drawn(number, now, self._min_rtt_s)) is not None:
             self._late_s += (max(0.0, took_s - self._min_rtt_s) - self._late_s) / 4
