@@ -235,7 +235,7 @@ def test_what_comes_behind_a_close_frame_is_nothing() -> None:
 def test_messages_before_an_error_are_not_lost_with_it() -> None:
     """Nor is anything said after it heard."""
     reader = Reader()
-    messages = reader.feed(HELLO + frame(9) + frame(3) + HELLO)
+    messages = iter(reader.feed(HELLO + frame(9) + frame(3) + HELLO))
     assert [next(messages), next(messages)] == [Message(Opcode.TEXT, b"Hello"), Message(Opcode.PING, b"")]
     with pytest.raises(WebSocketError):
         next(messages)

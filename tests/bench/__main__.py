@@ -20,6 +20,7 @@ LINKS = (
     links.Link(2),
     links.Link(2, queue_ms=1000),
     links.Link(8),
+    links.Link(8, frame_kb=140),
     links.Link(20),
     links.Link(60, outage_ms=1500),
 )
@@ -37,13 +38,22 @@ class Bench:
     folder: Path  # for all files; gone afterwards
     images: Path
     source: str
-    senders: Sequence[Sender]  # piapp first
+    senders: Sequence[Sender]  # piapp first, then piapp's live view
     seconds: float
     rounds: int
     progress: report.Progress
 
-    def running(self, sender: Sender, place: Place | None = None) -> "contextlib.AbstractContextManager[Running]":
-        return sender.running(self.folder, self.images, self.source, place or Place())
+    def running(
+        self, sender: Sender, place: Place | None = None, frame_kb: int = 0
+    ) -> "contextlib.AbstractContextManager[Running]":
+        """`frame_kb`: with pictures drawn as large as this."""
+        images, source = self.images, self.source
+        if frame_kb:
+            images, source = self.folder / f"{frame_kb} kB", "images"
+            if not images.exists():
+                images.mkdir()
+                pictures.draw(images, frame_kb)
+        return sender.running(self.folder, images, source, place or Place())
 
     def table(self, counts: Sequence[int]) -> None:
         """The senders take turns, all numbers of viewers in each turn."""
@@ -57,7 +67,9 @@ class Bench:
                         seen[count][sender.name] += figures
         results = {n: {name: viewers.median(all_) for name, all_ in by.items()} for n, by in seen.items()}
         self.progress("")
-        print(report.loopback(results), report.memory(results), sep="\n\n", flush=True)
+        stream, pages = ({n: by[s.name] for n, by in seen.items()} for s in self.senders[:2])
+        parts = (report.loopback(results), report.pages(stream, pages), report.memory(results))
+        print(*filter(None, parts), sep="\n\n", flush=True)
 
     def idle(self) -> None:
         """After a viewer has come and gone."""
@@ -81,7 +93,7 @@ class Bench:
                 by_sender: dict[str, tuple[Figures, Figures]] = {}
                 for sender in self.senders:
                     self.progress(f"{link}: {sender.name}")
-                    with self.running(sender, line.sender) as running:
+                    with self.running(sender, line.sender, link.frame_kb) as running:
                         fast, slow = viewers.watch(sender, running, self.folder, groups, seconds, warm_up_s=2)
                     by_sender[sender.name] = slow, fast
                 results.append((link, line, by_sender))
@@ -94,7 +106,7 @@ class Bench:
             self.progress(f"{STALLED} stalled viewers: {sender.name}")
             with self.running(sender) as running:
                 (without,) = viewers.watch(sender, running, self.folder, [Group(FAST)], self.seconds)
-                with viewers.stalled(STALLED, LOOPBACK, running.port, sender.path):
+                with viewers.stalled(STALLED, LOOPBACK, running.port, sender):
                     (beside,) = viewers.watch(sender, running, self.folder, [Group(FAST)], self.seconds)
                     results[sender.name] = without, beside, viewers.held_mb(running.port)
         self.progress("")
@@ -150,7 +162,7 @@ def _run(options: argparse.Namespace, folder: Path) -> None:
         folder=folder,
         images=images,
         source=options.source,
-        senders=[senders.piapp(), floor, *map(senders.beside, options.beside)],
+        senders=[senders.piapp(), senders.live(), floor, *map(senders.beside, options.beside)],
         seconds=options.seconds or (1.5 if options.quick else 4),
         rounds=options.rounds or (1 if options.quick else 3),
         progress=report.Progress(),
@@ -181,7 +193,7 @@ def _run(options: argparse.Namespace, folder: Path) -> None:
         if lacking := links.missing():
             print(f"\nNo slow links: that needs {lacking}.")
         else:
-            bench.links(LINKS[2:3] if options.quick else LINKS, 6 if options.quick else 12)
+            bench.links(LINKS[2:4] if options.quick else LINKS, 6 if options.quick else 12)
 
 
 def _numbers(text: str) -> tuple[int, ...]:

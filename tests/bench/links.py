@@ -35,11 +35,13 @@ class Link:
     mbit: float
     queue_ms: int = 50  # how late the link's own queue may make a packet before packets are lost
     outage_ms: int = 0  # how long it carries nothing, every OUTAGE_EVERY_S
+    frame_kb: int = 0  # what is sent over it: pictures drawn as large as this; 0: those of the other parts
 
     def __str__(self) -> str:
         queue = f", {self.queue_ms / 1000:g} s of queue" if self.queue_ms >= 1000 else ""
         outage = f", {self.outage_ms / 1000:g} s outages" if self.outage_ms else ""
-        return f"{self.mbit:g} Mbit/s{queue}{outage}"
+        frames = f", {self.frame_kb} kB" if self.frame_kb else ""
+        return f"{self.mbit:g} Mbit/s{queue}{outage}{frames}"
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,11 @@ class Line:
 
     def floor_ms(self, frame_bytes: float) -> float:
         """The age that a picture must have when its last byte arrives, if it finds the link empty."""
-        return frame_bytes / self.bytes_per_s * 1000 + DELAY_MS
+        return self.frame_ms(frame_bytes) + DELAY_MS
+
+    def frame_ms(self, frame_bytes: float) -> float:
+        """How long the link is busy with a picture."""
+        return frame_bytes / self.bytes_per_s * 1000
 
     def carries_fps(self, frame_bytes: float) -> float:
         return min(FPS, self.bytes_per_s / frame_bytes) * self.open_share

@@ -4,6 +4,8 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 
+import numpy as np
+
 from .links import DELAY_MS, Line, Link
 from .viewers import Figures
 
@@ -48,6 +50,16 @@ def _ratios(first: Figures, other: Figures) -> tuple[str, ...]:
     )
 
 
+def pages(stream: Mapping[int, Sequence[Figures]], pages: Mapping[int, Sequence[Figures]]) -> str:
+    """What a picture on a page costs beside one on a stream, in the same round each: by number of viewers."""
+    each = []
+    for count, rounds in stream.items():
+        ratios = sorted(page.cpu_us / plain.cpu_us for plain, page in zip(rounds, pages[count], strict=True))
+        spread = f" ({ratios[0]:.2f} to {ratios[-1]:.2f})" if len(ratios) > 1 else ""
+        each.append(f"{count}: {np.median(ratios):.2f}{spread}")
+    return "Server CPU per frame over the WebSocket ÷ /stream, by viewers: " + ", ".join(each)
+
+
 def memory(results: Mapping[int, Mapping[str, Figures]]) -> str:
     """What each further viewer takes, between the two largest numbers of viewers."""
     if len(results) < 2:
@@ -59,7 +71,19 @@ def memory(results: Mapping[int, Mapping[str, Figures]]) -> str:
 
 def links(results: Sequence[tuple[Link, Line, Mapping[str, tuple[Figures, Figures]]]]) -> str:
     """Each Mapping is sender → (slow viewer, fast viewers)."""
-    head = ("link", "sender", "age p50 ms", "p95", "p99", "floor", "p50 ÷ floor", "fps", "carries", "share %")
+    head = (
+        "link",
+        "sender",
+        "age p50 ms",
+        "p95",
+        "p99",
+        "floor",
+        "p50 ÷ floor",
+        "÷ frame",
+        "fps",
+        "carries",
+        "share %",
+    )
     rows = []
     for link, line, senders in results:
         for name, (slow, fast) in senders.items():
@@ -73,6 +97,7 @@ def links(results: Sequence[tuple[Link, Line, Mapping[str, tuple[Figures, Figure
                     f"{slow.age_p99_ms:.0f}",
                     f"{floor_ms:.0f}",
                     f"{slow.age_p50_ms / floor_ms:.2f}",
+                    f"{slow.age_p50_ms / line.frame_ms(slow.bytes):.2f}",
                     f"{slow.fps:.2f}",
                     f"{carries:.2f}",
                     f"{100 * slow.fps / carries:.0f}",
@@ -95,7 +120,7 @@ def stalled(results: Mapping[str, tuple[Figures, Figures, float]]) -> str:
 
 LINKS_LEGEND = (
     f"One viewer on a link of {DELAY_MS} ms delay, TCP cubic. floor: what a picture's bytes take at the link's "
-    "measured rate,\nand the delay. carries: what the link could carry; share: how much of it was used."
+    "measured rate,\nand the delay; frame: without the delay. carries: what the link could carry; share: what was used."
 )
 
 

@@ -1,6 +1,7 @@
 """What is measured: piapp, the floor, and whatever the command line puts beside them."""
 
 import contextlib
+import dataclasses
 import json
 import os
 import shlex
@@ -63,6 +64,7 @@ class Sender:
     name: str
     command: str
     path: str = "/stream"
+    camera: str = ""  # of a WebSocket at `path`, whose viewers are pages that watch this camera; empty: it is a stream
     health: str = ""  # a path that answers 200 or 503 once it serves; empty: it serves when its port is open
 
     @contextlib.contextmanager
@@ -109,6 +111,11 @@ class Sender:
 def piapp() -> Sender:
     command = f"{shlex.quote(sys.executable)} -m piapp --config {{config}}"
     return Sender("piapp", command, path="/cameras/camera/stream", health="/health")
+
+
+def live() -> Sender:
+    """piapp again, watched by pages."""
+    return dataclasses.replace(piapp(), name="piapp, pages", path="/api/live", camera="camera")
 
 
 def floor(folder: Path) -> Sender:

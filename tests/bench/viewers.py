@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .senders import HERE, BenchError, Place, Running, Sender, compiled
+from .swarm import TEXT, UPGRADE
 
 WARM_UP_S = 1.0
 FEW = 200  # pictures of which one more or less counts
@@ -63,7 +64,7 @@ def watch(
     with contextlib.ExitStack() as stack:
         files = [stack.enter_context(tempfile.TemporaryFile(dir=folder)) for _ in groups]
         swarms = [
-            stack.enter_context(_swarm(group, running.port, sender.path, folder, file.fileno()))
+            stack.enter_context(_swarm(group, running.port, sender, folder, file.fileno()))
             for group, file in zip(groups, files, strict=True)
         ]
         time.sleep(warm_up_s)
@@ -123,10 +124,11 @@ def _rate(seen: Seen, count: int, elapsed_s: float) -> float:
 
 
 @contextlib.contextmanager
-def _swarm(group: Group, port: int, path: str, folder: Path, output: int) -> "Iterator[subprocess.Popen[bytes]]":
+def _swarm(group: Group, port: int, sender: Sender, folder: Path, output: int) -> "Iterator[subprocess.Popen[bytes]]":
     binary = compiled("swarm.c", folder)
     program = [str(binary)] if binary else [sys.executable, str(HERE / "swarm.py")]
-    command = group.place.command([*program, group.address, str(port), path, str(group.count)])
+    arguments = [group.address, str(port), sender.path, str(group.count), *filter(None, [sender.camera])]
+    command = group.place.command([*program, *arguments])
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output)
     try:
         yield process
@@ -143,10 +145,16 @@ def held_mb(port: int) -> float:
 
 
 @contextlib.contextmanager
-def stalled(count: int, address: str, port: int, path: str) -> Iterator[None]:
-    """Viewers that have asked for the stream and never read a byte of it."""
+def stalled(count: int, address: str, port: int, sender: Sender) -> Iterator[None]:
+    """Viewers that have asked for the pictures and never read a byte of them."""
     with contextlib.ExitStack() as stack:
-        for _ in range(count):
+        for number in range(count):
             sock = stack.enter_context(socket.create_connection((address, port), timeout=5))
-            sock.sendall(f"GET {path} HTTP/1.1\r\nHost: {address}:{port}\r\nAccept: */*\r\n\r\n".encode())
+            if not sender.camera:
+                sock.sendall(f"GET {sender.path} HTTP/1.1\r\nHost: {address}:{port}\r\nAccept: */*\r\n\r\n".encode())
+                continue
+            sock.sendall(UPGRADE.format(path=sender.path, name=f"stalled-{number}", host=address, port=port).encode())
+            sock.recv(1)  # its answer has begun, so there is an end of the WebSocket to talk to
+            watch = b'{"type": "watch", "cameras": ["%s"]}' % sender.camera.encode()
+            sock.sendall(bytes((TEXT, 0x80 | len(watch), 0, 0, 0, 0)) + watch)
         yield
