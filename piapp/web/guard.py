@@ -59,10 +59,9 @@ class Site:
         files = (file.read_bytes() for file in sorted(PAGE.rglob("*")) if file.is_file())
         self.page_version = hashlib.sha256(b"".join(files)).hexdigest()[:16]
 
-    def full(self, newcomer: Connection | None = None) -> bool:
-        """Whether there is no place for one more viewer."""
-        others = (connection for connection in self.connections if connection is not newcomer)
-        return sum(connection.has_place for connection in others) >= self.config.max_viewers
+    def full(self, *but: Connection | None) -> bool:
+        """Whether there is no place for one more viewer, when these do not count."""
+        return sum(viewer.has_place for viewer in self.connections.difference(but)) >= self.config.max_viewers
 
     def full_sentence(self) -> str:
         return f"{self.config.max_viewers} viewers are watching already, which is the limit in config.toml."

@@ -135,14 +135,15 @@ class Page(Connection):
         if self.closed:
             return
         pages, limit = self._site.pages, self._site.config.max_viewers
-        if old := pages.pop(self._client, None):
-            old.close("(its page has a new connection)", abort=True)
-        if self._site.full(self):
+        old = pages.get(self._client)
+        if self._site.full(self, old):
             self.tell("refused", text({"type": "refused", "why": self._site.full_sentence()}))
             self._end(CloseCode.TRY_AGAIN_LATER, "too many viewers")
             return
         self.tell("hello", text({"type": "hello", "page": self._site.page_version, "max_viewers": limit}))
         if not self.closed:
+            if old:
+                old.close("(its page has a new connection)", abort=True)
             pages[self._client] = self
             self._site.news.join(self)
 
@@ -187,7 +188,8 @@ class Page(Connection):
             broadcast = feed.broadcast
             # with several cameras another one's picture would wait for the one that is nearly due
             arrived = broadcast.arrived if len(self._feeds) == 1 else 0.0
-            if not self.may_write(now, arrived, broadcast.interval_s):
+            # a page that waits for just this picture need not be asked about at the kernel
+            if (feed.under_way or now > arrived) and not self.may_write(now, arrived, broadcast.interval_s):
                 return
             feed.take(now)
 

@@ -30,6 +30,15 @@ _CHROMIUM = (
     "--disable-component-update --disable-sync --disable-dev-shm-usage"
 )
 _EVENTS = ("log.entryAdded", "network.responseStarted", "network.fetchError")
+_KEYS = {
+    "Tab": "\ue004",
+    "Enter": "\ue007",
+    "Escape": "\ue00c",
+    "Shift": "\ue008",
+    "Right": "\ue014",
+    "End": "\ue010",
+    "Control": "\ue009",
+}
 
 # A violation of the Content-Security-Policy is no console message by itself.
 _PRELOAD = """() => addEventListener("securitypolicyviolation", (event) =>
@@ -46,28 +55,41 @@ _UNTIL = """async (limit) => {
 }"""
 
 
+# The middle of the element that can be clicked now; it is scrolled into sight before.
+_MIDDLE = """(selector) => {
+    const element = document.querySelector(selector);
+    if (!element || element.disabled || !element.checkVisibility({visibilityProperty: true})) return null;
+    element.scrollIntoView({block: "center", inline: "nearest", behavior: "instant"});
+    const {left, top, width, height} = element.getBoundingClientRect();
+    const [x, y] = [left + width / 2, top + height / 2].map(Math.round);
+    const there = document.elementFromPoint(x, y);
+    return there && (element.contains(there) || there.contains(element)) && [x, y];
+}"""
+
+
 class BrowserError(Exception):
     """The browser did not start or not answer, or a script in it failed."""
 
 
 class Page:
-    """A tab. JavaScript is given as the text of a function, which may be async; arguments and result are JSON."""
+    """A window with one tab: so it can be seen, however many others there are. JavaScript is given as the text of a
+    function, which may be async; arguments and result are JSON."""
 
     def __init__(self, browser: "Browser") -> None:
-        self._browser = browser
-        self._tab = browser.command("browsingContext.create", type="tab")["context"]
+        self.browser = browser
+        self.tab: str = browser.command("browsingContext.create", type="window")["context"]
 
     def open(self, url: str, wait: str = "interactive") -> None:
         """`wait`: for "complete", where all must be loaded; "interactive", or "none". A stream is never complete."""
-        self._browser.command("browsingContext.navigate", context=self._tab, url=url, wait=wait)
+        self.browser.command("browsingContext.navigate", context=self.tab, url=url, wait=wait)
 
     def run(self, function: str, *arguments: object) -> Any:
         """Its result, awaited. Raises BrowserError when it throws."""
         call = f"({function})(...{json.dumps(arguments)})"
-        found = self._browser.command(
+        found = self.browser.command(
             "script.evaluate",
             expression=f"(async () => JSON.stringify((await {call}) ?? null))()",
-            target={"context": self._tab},
+            target={"context": self.tab},
             awaitPromise=True,
         )
         if found["type"] == "exception":
@@ -82,24 +104,89 @@ class Page:
     def resize(self, width: int, height: int, ratio: float = 1) -> None:
         """The room for the page, in its pixels, each `ratio` of the screen's wide and high."""
         size = {"width": width, "height": height}
-        self._browser.command("browsingContext.setViewport", context=self._tab, viewport=size, devicePixelRatio=ratio)
+        self.browser.command("browsingContext.setViewport", context=self.tab, viewport=size, devicePixelRatio=ratio)
 
     def screenshot(self, file: Path) -> None:
         """What can be seen, as PNG."""
-        found = self._browser.command("browsingContext.captureScreenshot", context=self._tab)
+        found = self.browser.command("browsingContext.captureScreenshot", context=self.tab)
         file.write_bytes(base64.b64decode(found["data"]))
 
-    def errors(self) -> list[str]:
-        """What went wrong so far: on the console, uncaught, against the Content-Security-Policy, not loaded."""
+    def preload(self, function: str) -> None:
+        """Run it at the beginning of every page that is opened from now on, before the page's own scripts."""
+        self.browser.command("script.addPreloadScript", functionDeclaration=function, contexts=[self.tab])
+
+    def press(self, *keys: str) -> None:
+        """One after the other: a character, or a name of _KEYS; "Shift Tab" is both together."""
+        actions: list[dict[str, object]] = []
+        for key in keys:
+            values = [_KEYS.get(name, name) for name in (key.split() if len(key) > 1 else [key])]
+            actions += [{"type": "keyDown", "value": value} for value in values]
+            actions += [{"type": "keyUp", "value": value} for value in reversed(values)]
+        self._perform("key", actions)
+
+    def click(self, selector: str, times: int = 1, limit_s: float = 15) -> None:
+        """With the mouse, as soon as the first such element is there and nothing lies over it."""
+        x, y = self.until(_MIDDLE, selector, limit_s=limit_s)
+        click: list[dict[str, object]] = [{"type": "pointerDown", "button": 0}, {"type": "pointerUp", "button": 0}]
+        self._perform("pointer", [{"type": "pointerMove", "x": x, "y": y}, *click * times])
+
+    def drag(self, selector: str, share: float, steps: int = 10) -> None:
+        """Press a slider in its middle, move to that share of its width, and let go."""
+        x, y = self.until(_MIDDLE, selector)
+        left, width = self.run(
+            "(selector) => { const r = document.querySelector(selector).getBoundingClientRect();"
+            " return [r.left, r.width]; }",
+            selector,
+        )
+        end = left + width * share
+        moves = [round(x + (end - x) * step / steps) for step in range(1, steps + 1)]
+        self._perform(
+            "pointer",
+            [
+                {"type": "pointerMove", "x": x, "y": y},
+                {"type": "pointerDown", "button": 0},
+                *({"type": "pointerMove", "x": place, "y": y, "duration": 20} for place in moves),
+                {"type": "pointerUp", "button": 0},
+            ],
+        )
+
+    def _perform(self, kind: str, actions: list[dict[str, object]]) -> None:
+        what = [{"type": kind, "id": kind, "actions": actions}]
+        self.browser.command("input.performActions", context=self.tab, actions=what)
+
+    @contextlib.contextmanager
+    def hidden(self) -> Iterator[None]:
+        """Behind another tab of its window."""
+        self.browser.command("browsingContext.activate", context=self.tab)
+        created = self.browser.command("browsingContext.create", type="tab", referenceContext=self.tab)
+        self.until("() => document.hidden")
+        try:
+            yield
+        finally:
+            self.browser.command("browsingContext.close", context=created["context"])
+            self.browser.command("browsingContext.activate", context=self.tab)
+            self.until("() => !document.hidden")
+
+    def prefer(self, **features: str) -> None:
+        """What the user has set in the system, as prefers_color_scheme="dark". Chromium only."""
+        named = {name.replace("_", "-"): value for name, value in features.items()}
+        self.browser.command("emulation.setMediaFeaturesOverride", features=named, contexts=[self.tab])
+
+    def errors(self, but_for: str = "(?!)") -> list[str]:
+        """What went wrong so far: on the console, uncaught, against the Content-Security-Policy, not loaded.
+
+        `but_for`: a regular expression of what was meant to go wrong.
+        """
         self.run("() => 0")  # what had happened before this has been told when it is answered
-        return [wrong for event in self._browser.events if (wrong := self._wrong(event["method"], event["params"]))]
+        found = (self._wrong(event["method"], event["params"]) for event in self.browser.events)
+        return [wrong for wrong in found if wrong and not re.search(but_for, wrong)]
 
     def _wrong(self, method: str, told: dict[str, Any]) -> str | None:
         if method == "log.entryAdded":
-            mine = told["source"].get("context") == self._tab and told["level"] == "error"
+            mine = told["source"].get("context") == self.tab and told["level"] == "error"
             return str(told["text"]) if mine else None
         url = told["request"]["url"]
-        if told["context"] != self._tab:
+        if told["context"] != self.tab:
             return None
         if method == "network.fetchError":  # also when the page itself gives up
             return f"{told['errorText']} for {url}"
@@ -107,15 +194,17 @@ class Page:
         return f"{status} for {url}" if status >= 400 else None
 
     def close(self) -> None:
-        self._browser.command("browsingContext.close", context=self._tab)
+        self.browser.command("browsingContext.close", context=self.tab)
 
 
 class Browser:
     """One running browser with a fresh profile. Not to be shared between threads."""
 
-    def __init__(self, name: str, folder: Path) -> None:
-        """`name` is one of NAMES; the profile and the log go into `folder`."""
+    def __init__(self, name: str, folder: Path, scripts: bool = True) -> None:
+        """`name` is one of NAMES; profile, log and downloads go into `folder`. `scripts`: whether pages have them."""
         self.name = name
+        self.downloads = folder / "downloads"
+        self._scripts = scripts
         self.events: list[dict[str, Any]] = []
         self._number = 0
         self._loop = asyncio.new_event_loop()
@@ -127,6 +216,11 @@ class Browser:
             self.command("session.new", capabilities=capabilities)
             self.command("session.subscribe", events=_EVENTS)
             self.command("script.addPreloadScript", functionDeclaration=_PRELOAD)
+            self.downloads.mkdir()
+            behavior = {"type": "allowed", "destinationFolder": str(self.downloads)}
+            self.command("browser.setDownloadBehavior", downloadBehavior=behavior)
+            if not scripts and name == "chromium":
+                self.command("emulation.setScriptingEnabled", enabled=False, userContexts=["default"])
         except BaseException:
             self._kill()
             raise
@@ -139,6 +233,8 @@ class Browser:
     def _start_firefox(self, folder: Path) -> tuple[str, dict[str, Any]]:
         profile = folder / "profile"
         profile.mkdir()
+        if not self._scripts:
+            (profile / "user.js").write_text('user_pref("javascript.enabled", false);')
         command = ["firefox-esr", "--headless", "--no-remote", "--profile", str(profile), "--remote-debugging-port=0"]
         return self._start("BiDi listening on ws://([0-9.:]+)", *command, home=folder), {}
 
@@ -184,12 +280,15 @@ class Browser:
 
     @contextlib.contextmanager
     def page(self) -> Iterator[Page]:
-        """A new tab, closed at the end."""
+        """A new window, closed at the end."""
         page = Page(self)
         try:
             yield page
-        finally:
-            page.close()
+        except BaseException:
+            with contextlib.suppress(BrowserError):  # the first error is the one to be told
+                page.close()
+            raise
+        page.close()
 
     def close(self) -> None:
         with contextlib.suppress(BrowserError):

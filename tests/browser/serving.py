@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -31,28 +31,44 @@ def free_port() -> int:
 
 
 class Piapp:
-    """piapp with the cameras of `settings` (TOML), on 127.0.0.1 and a port that it keeps when it is started again."""
+    """piapp with the cameras of `settings` (TOML), on a port that it keeps when it is started again.
 
-    def __init__(self, folder: Path, settings: str) -> None:
+    `server` are more lines for its section. Its state and its log are in `folder`. It runs in `place`: a network
+    namespace and the address there; in this one without. `environment` comes on top; `code` is where the program is.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        settings: str,
+        *,
+        server: str = "",
+        place: tuple[str, str] = ("", "127.0.0.1"),
+        environment: Mapping[str, str] | None = None,
+        code: Path = ROOT,
+    ) -> None:
+        namespace, self.host = place
         self.port = free_port()
-        self.url = f"http://127.0.0.1:{self.port}"
-        self._settings = folder / "config.toml"
-        self._settings.write_text(f'[server]\nhost = "127.0.0.1"\nport = {self.port}\n{settings}')
+        self.url = f"http://{self.host}:{self.port}"
         self._log = folder / "piapp.log"
+        file = folder / "config.toml"
+        file.write_text(f'[server]\nhost = "{self.host}"\nport = {self.port}\n{server}\n{settings}')
+        entered = ["ip", "netns", "exec", namespace] if namespace else []
+        self._command = [*entered, sys.executable, "-m", "piapp", "--config", str(file)]
+        own = {"PYTHONPATH": str(code), "STATE_DIRECTORY": str(folder / "state")}
+        self._environment = {**os.environ, **own, **(environment or {})}
+        self._folder = folder
         self.start()
 
     def start(self) -> None:
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "piapp", "--config", str(self._settings)],
-                stdout=log,
-                stderr=log,
-                env={**os.environ, "PYTHONPATH": str(ROOT)},
+                self._command, stdout=log, stderr=log, env=self._environment, cwd=self._folder
             )
         end = time.monotonic() + START_LIMIT_S
         while True:
             with contextlib.suppress(OSError):
-                socket.create_connection(("127.0.0.1", self.port)).close()
+                socket.create_connection((self.host, self.port), timeout=1).close()
                 return
             if self._process.poll() is not None or time.monotonic() > end:
                 self.kill()
@@ -64,14 +80,26 @@ class Piapp:
         self._process.kill()
         self._process.wait()
 
+    def stop(self) -> None:
+        """As its owner does."""
+        self._process.terminate()
+        self._process.wait(START_LIMIT_S)
+
     def api(self, method: str, path: str, body: object = None) -> Any:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+        connection = http.client.HTTPConnection(self.host, self.port, timeout=10)
         with contextlib.closing(connection):
             connection.request(method, f"/api/{path}", json.dumps(body), {"Content-Type": "application/json"})
             answer = connection.getresponse()
             text = answer.read().decode()
             assert answer.status == 200, text
             return json.loads(text)
+
+    def until(self, path: str, found: Callable[[Any], object], limit_s: float = START_LIMIT_S) -> None:
+        """Until what the API tells there is as wanted."""
+        end = time.monotonic() + limit_s
+        while not found(told := self.api("GET", path)):
+            assert time.monotonic() < end, told
+            time.sleep(0.02)
 
 
 @dataclass(frozen=True)
@@ -111,6 +139,8 @@ class Recorder:
     def __init__(self, port: int) -> None:
         """`port`: piapp's."""
         self.exchanges: list[Exchange] = []
+        self.takes_sockets = True  # False: as a proxy that does not know WebSockets
+        self.delay_s = 0.0  # of everything that piapp says
         self._listening = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self._listening.getsockname()[1]}"
         self._port = port
@@ -151,6 +181,7 @@ class Recorder:
                     mine: list[Exchange] = []
                     asking = asyncio.create_task(self._pass_requests(reader, downward, mine))
                     while data := await upward.read(1 << 20):
+                        await asyncio.sleep(self.delay_s)
                         mine[-1].answer.append((time.time(), data))
                         writer.write(data)
                         await writer.drain()
@@ -165,6 +196,8 @@ class Recorder:
                     mine.append(Exchange(b""))
                     self.exchanges.append(mine[-1])
                 mine[-1].request += data
+                if not self.takes_sockets and b"\r\nupgrade: websocket\r\n" in data.lower():
+                    break
                 writer.write(data)
         writer.close()
 

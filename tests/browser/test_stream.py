@@ -1,14 +1,14 @@
-"""What a browser makes of piapp: formats, delay, the page, and what foreign pages are kept from."""
+"""What a browser makes of a plain stream: formats and delay. And what foreign pages are kept from."""
 
 import http.client
 import statistics
 from collections.abc import Iterator
 from contextlib import closing
-from pathlib import Path
 
 import pytest
 
-from .drive import NAMES, PROGRAMS, Browser, Page
+from .conftest import Serve
+from .drive import Browser, Page
 from .serving import Exchange, Piapp, Recorder, foreign_server
 
 FRAMERATE = 2
@@ -17,18 +17,6 @@ SLOW = f"""
 source = "pattern"
 resolution = "640x360"
 framerate = {FRAMERATE}
-"""
-TWO = """
-[[camera]]
-name = "front door"
-source = "pattern"
-resolution = "640x360"
-framerate = 10
-[[camera]]
-name = "garden"
-source = "pattern"
-resolution = "320x240"
-framerate = 10
 """
 
 ADD_IMAGE = """(url) => {
@@ -63,51 +51,11 @@ WATCH = f"""(urls, number) => Promise.all(urls.map(async (url) => {{
     image.remove();
     return seen;
 }}))"""
-# The counts of all pictures, when there are as many as `before` and each is above the one there.
-MOVED = f"""async (before) => {{
-    const counts = await Promise.all(Array.from(document.images, {COUNT}));
-    return counts.length === before.length && counts.every((count, i) => count > before[i]) && counts;
-}}"""
-VIEWERS_ARE = """async (wanted) => {
-    const { cameras } = await (await fetch("/api/cameras")).json();
-    return cameras.flatMap((camera) => camera.viewers).length === wanted;
-}"""
-# Of each picture: width and height on the screen, and its own.
-SHAPES = """() => Array.from(document.images, (image) =>
-    [[image.width, image.height], [image.naturalWidth, image.naturalHeight]])"""
-SET_HIDDEN = """(hidden) => {
-    Object.defineProperty(document, "hidden", {value: hidden, configurable: true});
-    document.dispatchEvent(new Event("visibilitychange"));
-}"""
-
-
-@pytest.fixture(
-    scope="module",
-    params=[pytest.param(name, marks=pytest.mark.needs(*PROGRAMS[name])) for name in NAMES],
-)
-def browser(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    with closing(Browser(request.param, tmp_path_factory.mktemp(request.param))) as browser:
-        yield browser
 
 
 @pytest.fixture
-def page(browser: Browser) -> Iterator[Page]:
-    with browser.page() as page:
-        yield page
-
-
-@pytest.fixture
-def slow(tmp_path: Path) -> Iterator[Piapp]:
-    piapp = Piapp(tmp_path, SLOW)
-    yield piapp
-    piapp.kill()
-
-
-@pytest.fixture
-def two(tmp_path: Path) -> Iterator[Piapp]:
-    piapp = Piapp(tmp_path, TWO)
-    yield piapp
-    piapp.kill()
+def slow(serve: Serve) -> Piapp:
+    return serve(SLOW)
 
 
 @pytest.fixture
@@ -178,59 +126,6 @@ def test_the_newest_picture_is_on_the_screen_before_the_next_one_is_sent(
         assert classic > 0.8 / FRAMERATE
 
 
-# --- the page ---
-
-
-def test_the_page_shows_every_camera_and_its_state(page: Page, two: Piapp) -> None:
-    page.open(two.url)
-    page.until(MOVED, page.until(MOVED, [0, 0]))
-    words = page.until("() => document.querySelectorAll('.running').length === 2 && document.body.innerText")
-    for said in ("front door", "garden", "running", "640 × 360", "320 × 240", "fps"):
-        assert said in words
-    for width, height in ((360, 640), (1280, 800)):
-        page.resize(width, height)
-        page.until("(width) => innerWidth === width && document.documentElement.scrollWidth <= width", width)
-        for shown, shape in page.run(SHAPES):
-            assert shown[0] > 300 and shown[1] < height
-            assert shown[0] / shown[1] == pytest.approx(shape[0] / shape[1], rel=0.02)
-    assert page.errors() == []
-
-
-def test_a_camera_switched_off_says_so_on_the_page_and_on_the_picture(page: Page, two: Piapp) -> None:
-    page.open(two.url)
-    garden = page.until(MOVED, [0, 0])[1]
-    two.api("PATCH", "cameras/front%20door", {"on": False})
-    page.until("() => document.querySelector('.off .state')?.textContent.includes('switched off')")
-    page.until(
-        f"async () => document.images[0].naturalWidth && (await ({COUNT})(document.images[0])) === 0"
-    )  # a notice
-    page.until(MOVED, [-1, garden])
-    page.run("() => document.querySelector('.off button').click()")
-    page.until(MOVED, [0, garden])
-    page.until("() => document.querySelectorAll('.running').length === 2")
-    assert two.api("GET", "cameras/front%20door")["on"] is True
-    assert page.errors() == []
-
-
-def test_streams_are_closed_while_nobody_can_see_the_page(page: Page, two: Piapp) -> None:
-    page.open(two.url)
-    page.until(MOVED, [0, 0])
-    for hidden, viewers in ((True, 0), (False, 2)):
-        page.run(SET_HIDDEN, hidden)
-        page.until(VIEWERS_ARE, viewers)
-    page.until(MOVED, page.until(MOVED, [0, 0]))
-
-
-def test_the_page_recovers_when_piapp_is_killed_and_started_again(page: Page, two: Piapp) -> None:
-    page.open(two.url)
-    page.until(MOVED, [0, 0])
-    two.kill()
-    page.until("() => document.body.innerText.includes('No connection')")
-    two.start()
-    page.until("() => !document.body.innerText.includes('No connection')")
-    page.until(MOVED, page.until(MOVED, [0, 0]))
-
-
 # --- foreign pages ---
 
 # What a page can get at with piapp's address `base`: everything for its own page, nothing for a foreign one.
@@ -251,6 +146,11 @@ ATTEMPTS = """async (base) => {
         blind: await tried(async () => (await fetch(base + "/api/cameras", {mode: "no-cors"})).type),
         snapshot: await tried(() => shown("/cameras/camera/snapshot.jpg")),
         stream: await tried(() => shown("/cameras/camera/stream")),
+        live: await tried(() => new Promise((resolve, reject) => {
+            const socket = new WebSocket(base.replace("http", "ws") + "/api/live?client=foreign");
+            socket.onmessage = ({data}) => { socket.close(); resolve(JSON.parse(data).type); };
+            socket.onclose = reject;
+        })),
         post: await tried(async () => (await fetch(base + "/api/cameras/camera", simple)).ok && "changed"),
         patch: await tried(async () => (await fetch(base + "/api/cameras/camera", change)).ok && "changed"),
     };
@@ -269,6 +169,7 @@ def test_a_foreign_page_reads_nothing_and_changes_nothing(page: Page, slow: Piap
         "blind": "basic",
         "snapshot": "640 pixels",
         "stream": "640 pixels",
+        "live": "hello",
         "post": "refused",
         "patch": "changed",
     }
