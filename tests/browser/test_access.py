@@ -6,7 +6,7 @@ import pytest
 from fake_camera import FakeCamera
 
 from .conftest import Serve, usb_camera
-from .drive import BrowserError, Page
+from .drive import Page
 from .looking import VIEW, moving, says, state, tab_to
 from .serving import Piapp
 
@@ -27,17 +27,13 @@ VIOLATIONS = """async () => {
     return violations.filter(({impact}) => ["serious", "critical"].includes(impact)).flatMap(({id, help, nodes}) =>
         nodes.map(({html, failureSummary}) => `${id}: ${help}: ${html.slice(0, 200)} ${failureSummary}`));
 }"""
-# Whether what has the keyboard can be seen: not under something else, nor scrolled out of sight.
+# Whether what has the keyboard can be seen, partly at least: not under something else, nor scrolled out of sight.
 IN_SIGHT = """() => {
     const {left, top, width, height} = document.activeElement.getBoundingClientRect();
-    const there = document.elementFromPoint(left + width / 2, top + height / 2);
-    return there && (document.activeElement.contains(there) || there.contains(document.activeElement));
-}"""
-
-WHERE = """() => {
-    const {left, top, width, height} = document.activeElement.getBoundingClientRect();
-    const there = document.elementFromPoint(left + width / 2, top + height / 2);
-    return [document.activeElement, there].map((element) => element?.outerHTML.slice(0, 200)).concat(left, top, width);
+    return [0.1, 0.5, 0.9].some((share) => {
+        const there = document.elementFromPoint(left + width / 2, top + height * share);
+        return there && (document.activeElement.contains(there) || there.contains(document.activeElement));
+    });
 }"""
 
 
@@ -100,10 +96,7 @@ def test_what_has_the_keyboard_can_always_be_seen(page: Page, piapp: Piapp) -> N
     tab_to(page, "vflip")
     for key in ["Tab"] * 30 + ["Shift Tab"] * 30:
         page.press(key)
-        try:
-            page.until(IN_SIGHT, limit_s=3)
-        except BrowserError:
-            raise AssertionError(f"not to be seen after {key}: {page.run(WHERE)}") from None
+        page.until(IN_SIGHT, limit_s=3)
 
 
 def test_the_whole_text_can_be_twice_as_large(page: Page, piapp: Piapp) -> None:

@@ -1,7 +1,7 @@
 // The WebSocket that brings pictures and state of all cameras (see piapp/web/live.py), kept alive.
 //
-// The server says something at least once a second. So silence means that the connection is dead, whatever the browser
-// thinks, and it is dropped for a new one; probe.js finds out when that is worth trying.
+// The server says something each second. So silence means that the connection is dead, whatever the browser thinks, and
+// it is dropped for a new one; probe.js finds out when that is worth trying.
 
 import * as clock from "./clock.js";
 import * as probe from "./probe.js";
@@ -9,12 +9,12 @@ import { time } from "./words.js";
 
 const TICK_MS = 250;
 const PING_MS = 1000;
-const PATIENCE_MS = [500, 2000]; // with connecting, which may hang on what was begun in a blackout
+const PATIENCE_MS = [500, 2000]; // connecting may hang on what was begun in a blackout
 const SILENCE_MS = [2000, 16000]; // the longer where one picture takes so long
 const SHORT_LIFE_MS = 10000;
 const NOTICE_MS = 1000; // connecting is not worth a word for so long
 const REFUSED_MS = 5000;
-const TRIES = 3; // that fail although piapp answers requests: there is no way for WebSockets
+const TRIES = 3; // that fail though piapp answers: there is no way for WebSockets
 const HOPELESS_MS = 30000;
 const HEAD = 16; // bytes before a picture
 export const LOST = "No connection to piapp: trying again";
@@ -101,7 +101,7 @@ function tick() {
   if (!socket) return;
   if (!isOpen()) connecting(now - began);
   else if (now - heard > silenceMs) silent(now);
-  else if (now - pinged >= PING_MS) ping();
+  else if (now - pinged >= PING_MS || now - began < SHORT_LIFE_MS) ping(); // often at first
 }
 
 function connecting(lasted) {
