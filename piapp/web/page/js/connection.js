@@ -9,7 +9,7 @@ import { time } from "./words.js";
 
 const TICK_MS = 250;
 const PING_MS = 1000;
-const PATIENCE_MS = [500, 2000]; // connecting may hang on what was begun in a blackout
+const PATIENCE_MS = [250, 2000]; // connecting may hang on what was begun in a blackout
 const SILENCE_MS = [2000, 16000]; // the longer where one picture takes so long
 const SHORT_LIFE_MS = 10000;
 const NOTICE_MS = 1000; // connecting is not worth a word for so long
