@@ -181,8 +181,7 @@ class Camera:
 
     def summary(self) -> dict[str, Any]:
         """What changes often, for the page."""
-        newest = self.hub.newest if self.state is State.RUNNING else None
-        source = self._run.source if self._run else None
+        newest, source = self._now()
         return {
             "name": self.name,
             "on": self.on,
@@ -198,8 +197,7 @@ class Camera:
 
     def describe(self) -> dict[str, Any]:
         """The camera as the API shows it: the summary and all else."""
-        newest = self.hub.newest if self.state is State.RUNNING else None
-        source = self._run.source if self._run else None
+        newest, source = self._now()
         return {
             **self.summary(),
             "source": source.kind if source else self.config.source,
@@ -215,6 +213,11 @@ class Camera:
             "controls": [control.describe() for control in self.controls],
             "viewers": [watcher.describe() for watcher in self.watchers],
         }
+
+    def _now(self) -> tuple[Frame | None, Source | None]:
+        """The newest picture and what it comes from; a frame of another state is none."""
+        newest = self.hub.newest if self.state is State.RUNNING else None
+        return newest, self._run.source if self._run else None
 
     def _words(self) -> str:
         """Why there is no picture; empty when there is one, or nobody asked for any."""

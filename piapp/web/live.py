@@ -19,7 +19,6 @@ import json
 import math
 import socket
 import struct
-import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -28,7 +27,7 @@ from piapp.web import websocket
 from piapp.web.connection import Connection
 from piapp.web.guard import Handler, Site
 from piapp.web.news import now_ms, text
-from piapp.web.stream import Broadcast
+from piapp.web.stream import Broadcast, Tally
 from piapp.web.websocket import CloseCode, Opcode, WebSocketError
 
 WINDOW = 2  # pictures of one camera that may be under way, on a short link
@@ -57,34 +56,20 @@ class Feed:
         self.under_way: dict[int, Written] = {}  # by frame number, until it is acknowledged
         self._make = _picture(number)
         self._taken: Frame | None = None  # the newest frame that was written, or is no picture
-        self._sent = self._skipped = 0
-        self._age_s = 0.0  # of the newest picture when it was drawn
-        self._fps = 0.0
-        self._swept = (time.monotonic(), 0)
+        self._tally = Tally("page", page)
 
     def offer(self, now: float) -> None:
         frame = self.broadcast.frame
         if frame and frame.notice:  # the page shows the words itself
-            self._taken = frame
+            self._taken, self._tally.number = frame, frame.number
         else:
             self.page.room(now)
 
     def sweep(self, timeout_s: float) -> None:
-        now = time.monotonic()
-        before, sent = self._swept
-        self._fps = (self._sent - sent) / (now - before)
-        self._swept = (now, self._sent)
+        self._tally.sweep()
 
     def describe(self) -> dict[str, Any]:
-        return {
-            "kind": "page",
-            "address": self.page.address,
-            "agent": self.page.agent,
-            "fps": round(self._fps, 2),
-            "age_ms": round(self._age_s * 1000, 1),
-            "sent": self._sent,
-            "skipped": self._skipped,
-        }
+        return self._tally.describe()
 
     def wants(self, min_rtt_s: float) -> bool:
         """Whether there is a picture that it has not got, and no more under way than the way itself makes necessary."""
@@ -97,10 +82,8 @@ class Feed:
     def take(self, now: float) -> None:
         frame = self.broadcast.frame
         assert frame
-        if self._taken and (missed := frame.number - self._taken.number - 1) > 0:
-            self._skipped += missed
+        self._tally.take(frame.number)
         self._taken, self.served = frame, now
-        self._sent += 1
         self.under_way[frame.number] = Written(now, frame.captured_ns / 1e9)
         self.page.write_picture(self.broadcast.part(self._make))
 
@@ -109,7 +92,7 @@ class Feed:
         written = self.under_way.pop(number, None)
         if written is None:
             return None
-        self._age_s = now - min_rtt_s / 2 - written.captured
+        self._tally.age_s = now - min_rtt_s / 2 - written.captured
         return now - written.at
 
 
@@ -256,9 +239,8 @@ class Page(Connection):
     def _watch(self, names: list[str]) -> None:
         """From now on pictures of these. Names of cameras that are gone are left out."""
         for number, (name, broadcast) in enumerate(self._site.broadcasts.items()):
-            if (
-                name in names and number not in self._feeds and not self.closed
-            ):  # which a broken one is found to be here
+            # closed: when it is broken, that shows while feeds are added
+            if name in names and number not in self._feeds and not self.closed:
                 feed = self._feeds[number] = Feed(self, number, broadcast)
                 broadcast.add(feed)
             elif name not in names and number in self._feeds:

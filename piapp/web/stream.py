@@ -32,6 +32,45 @@ class Receiver(Protocol):
         """As a watcher of its camera."""
 
 
+class Tally:
+    """What one receiver has got of its camera, as the API tells it."""
+
+    def __init__(self, kind: str, connection: Connection) -> None:
+        self.age_s = 0.0  # of the newest frame when the other side had it, as far as is known
+        self.number = 0  # of the newest frame that need not be sent any more; 0 before the first one
+        self._kind = kind
+        self._connection = connection
+        self._sent = 0  # frames
+        self._skipped = 0  # frames that there was no room for
+        self._fps = 0.0  # over the last sweep
+        self._swept = (time.monotonic(), 0)
+
+    def take(self, number: int, held_back: int = 0) -> None:
+        """This frame is sent; so many since the last one were left out on purpose."""
+        if self.number:
+            self._skipped += max(0, number - self.number - 1 - held_back)
+        self.number = number
+        self._sent += 1
+
+    def sweep(self) -> None:
+        """A second has passed: measure the rate."""
+        now = time.monotonic()
+        before, sent = self._swept
+        self._fps = (self._sent - sent) / (now - before)
+        self._swept = (now, self._sent)
+
+    def describe(self) -> dict[str, Any]:
+        return {
+            "kind": self._kind,
+            "address": self._connection.address,
+            "agent": self._connection.agent,
+            "fps": round(self._fps, 2),
+            "age_ms": round(self.age_s * 1000, 1),
+            "sent": self._sent,
+            "skipped": self._skipped,
+        }
+
+
 class Viewer(Connection):
     """One open stream."""
 
@@ -48,16 +87,12 @@ class Viewer(Connection):
         """`fps`: at most so many frames."""
         super().__init__(sock, address, agent, connections)
         self.form = form
-        self.sent = 0  # frames
-        self.skipped = 0  # frames that this viewer's link had no room for
-        self.fps = 0.0  # over the last sweep
+        self._tally = Tally("stream", self)
         self._broadcast = broadcast
         self._interval_s = 1 / fps if fps else 0.0
         self._due = 0.0  # not before this loop time may the next frame go, under a cap of `fps`
         self._capped = 0  # frames that the cap has held back since the last one sent
         self._taken: Frame | None = None  # the newest frame that was written
-        self._age_s = 0.0  # of that frame when its last byte reached the viewer, as far as is known
-        self._swept = (time.monotonic(), 0)
 
     def offer(self, now: float) -> None:
         broadcast = self._broadcast
@@ -70,7 +105,7 @@ class Viewer(Connection):
         if self.may_write(now, broadcast.arrived, broadcast.interval_s):
             self._take(now)
         elif self._arrives_s and self._taken:
-            self._age_s = max(self._age_s, now - self._taken.captured_ns / 1e9 + self._arrives_s)
+            self._tally.age_s = max(self._tally.age_s, now - self._taken.captured_ns / 1e9 + self._arrives_s)
 
     room = offer
 
@@ -81,21 +116,10 @@ class Viewer(Connection):
         self._broadcast.remove(self)
 
     def describe(self) -> dict[str, Any]:
-        return {
-            "kind": "stream",
-            "address": self.address,
-            "agent": self.agent,
-            "fps": round(self.fps, 2),
-            "age_ms": round(self._age_s * 1000, 1),
-            "sent": self.sent,
-            "skipped": self.skipped,
-        }
+        return self._tally.describe()
 
     def sweep(self, timeout_s: float) -> None:
-        now = time.monotonic()
-        before, sent = self._swept
-        self.fps = (self.sent - sent) / (now - before)
-        self._swept = (now, self.sent)
+        self._tally.sweep()
         self.close_if_dead(timeout_s)
 
     def _take(self, now: float) -> None:
@@ -103,19 +127,17 @@ class Viewer(Connection):
         frame = broadcast.frame
         if frame is None:
             return
-        if self._taken and (missed := frame.number - self._taken.number - 1 - self._capped) > 0:
-            self.skipped += missed
+        self._tally.take(frame.number, self._capped)
         if self._interval_s:
             on_time = now - self._due < broadcast.interval_s  # else begin anew, rather than make up for it
             self._due = (self._due if on_time else now) + self._interval_s
         self._capped, self._taken = 0, frame
-        self.sent += 1
         self.write_picture(broadcast.part(multipart.PARTS[self.form]))
 
     def write(self, data: bytes | memoryview) -> None:
         super().write(data)
         if self._taken and self._rest is None:
-            self._age_s = (time.monotonic_ns() - self._taken.captured_ns) / 1e9
+            self._tally.age_s = (time.monotonic_ns() - self._taken.captured_ns) / 1e9
 
 
 class Broadcast:

@@ -82,7 +82,7 @@ def laid(link: Link) -> Iterator[Line]:
     with contextlib.ExitStack() as stack:
         for namespace in (sender, viewer):
             stack.callback(subprocess.run, ["ip", "netns", "del", namespace], stderr=subprocess.DEVNULL, check=False)
-            _run("ip", "netns", "add", namespace)
+            run("ip", "netns", "add", namespace)
         numbers = map(str, (link.mbit, link.queue_ms, DELAY_MS, link.outage_ms))
         relay = subprocess.Popen(
             [sys.executable, str(HERE / "relay.py"), sender, viewer, *numbers], stdout=subprocess.PIPE
@@ -92,16 +92,26 @@ def laid(link: Link) -> Iterator[Line]:
             raise BenchError("the relay of the slow link did not start")
         ends = (sender, SENDER_ADDRESS, VIEWER_ADDRESS), (viewer, VIEWER_ADDRESS, SENDER_ADDRESS)
         for namespace, own, other in ends:
-            _run("ip", "link", "set", namespace, "netns", namespace)  # the device is called like its namespace
-            _run("ip", "-n", namespace, "address", "add", own, "peer", other, "dev", namespace)
-            for device in ("lo", namespace):
-                _run("ip", "-n", namespace, "link", "set", device, "up")
-        # By route, since a namespace's own default may not be set to every algorithm (EPERM).
-        _run("ip", "-n", sender, "route", "replace", VIEWER_ADDRESS, "dev", sender, "congctl", "cubic")
-        _run("ip", "netns", "exec", sender, "sysctl", "-qw", "net.ipv4.tcp_no_metrics_save=1")
+            end(namespace, own, other)
+        as_on_a_pi(sender, VIEWER_ADDRESS)
         places = Place(sender, "0.0.0.0"), Place(viewer, "0.0.0.0")
         open_share = 1 - link.outage_ms / 1000 / OUTAGE_EVERY_S
         yield Line(*places, bytes_per_s=_measure(*places), open_share=open_share)
+
+
+def end(namespace: str, own: str, other: str) -> None:
+    """Bring a device into the namespace that is called as it is, as one end of a link: its own address, the other's."""
+    run("ip", "link", "set", namespace, "netns", namespace)
+    run("ip", "-n", namespace, "address", "add", own, "peer", other, "dev", namespace)
+    for device in ("lo", namespace):
+        run("ip", "-n", namespace, "link", "set", device, "up")
+
+
+def as_on_a_pi(namespace: str, other: str) -> None:
+    """TCP sends from there to `other` as a stock Raspberry Pi OS does, and anew each time."""
+    # By route, since a namespace's own default may not be set to every algorithm (EPERM).
+    run("ip", "-n", namespace, "route", "replace", other, "dev", namespace, "congctl", "cubic")
+    run("ip", "netns", "exec", namespace, "sysctl", "-qw", "net.ipv4.tcp_no_metrics_save=1")
 
 
 def _measure(sender: Place, viewer: Place) -> float:
@@ -120,7 +130,8 @@ def _measure(sender: Place, viewer: Place) -> float:
     return float(result.stdout)
 
 
-def _run(*command: str) -> None:
+def run(*command: str) -> None:
+    """Raises BenchError."""
     done = subprocess.run(command, stderr=subprocess.PIPE, text=True, check=False)
     if done.returncode:
         raise BenchError(f"{' '.join(command)}: {done.stderr.strip()}")

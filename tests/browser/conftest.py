@@ -6,13 +6,14 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 
 import pytest
+from bench.links import missing
 from conftest import needs
 from fake_camera import FakeCamera
 
 from piapp.config import Size
 
 from .drive import NAMES, PROGRAMS, Browser, Page
-from .line import Line, laid, missing
+from .line import Line, laid
 from .pictures import frames
 from .serving import Piapp
 

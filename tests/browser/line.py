@@ -14,13 +14,13 @@ import contextlib
 import itertools
 import os
 import select
-import shutil
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from bench.links import as_on_a_pi, end, run
 from bench.relay import SlowWay, put, take, tun
 
 FAST_MBIT = 1000.0
@@ -49,15 +49,6 @@ class Line:
         assert self._relay.stdout.readline(), "the relay has ended"
 
 
-def missing() -> str:
-    """What this computer lacks for it; empty if nothing."""
-    if os.geteuid() != 0:
-        return "root's rights"
-    if not shutil.which("ip"):
-        return "the program ip (package iproute2)"
-    return "" if Path("/dev/net/tun").exists() else "/dev/net/tun"
-
-
 @contextlib.contextmanager
 def laid() -> Iterator[Line]:
     """Make it, and take everything away again, whatever happens."""
@@ -68,7 +59,7 @@ def laid() -> Iterator[Line]:
     command = [sys.executable, "-c", f"from {__name__} import main; main({there!r}, {here!r})"]
     with contextlib.ExitStack() as stack:
         stack.callback(subprocess.run, ["ip", "netns", "del", there], stderr=subprocess.DEVNULL, check=False)
-        _run("ip", "netns", "add", there)
+        run("ip", "netns", "add", there)
         tests = str(Path(__file__).parents[1])
         relay = stack.enter_context(
             subprocess.Popen(
@@ -81,21 +72,11 @@ def laid() -> Iterator[Line]:
         )
         stack.callback(relay.terminate)
         assert relay.stdout and relay.stdout.readline(), "the relay did not start"
-        _run("ip", "link", "set", there, "netns", there)
-        _run("ip", "-n", there, "address", "add", address, "peer", own, "dev", there)
-        _run("ip", "address", "add", own, "peer", address, "dev", here)
-        _run("ip", "-n", there, "link", "set", "lo", "up")
-        _run("ip", "-n", there, "link", "set", there, "up")
-        _run("ip", "link", "set", here, "up")
-        # as a stock Raspberry Pi OS has it; by route, since a namespace's own default may not be set to every algorithm
-        _run("ip", "-n", there, "route", "replace", own, "dev", there, "congctl", "cubic")
-        _run("ip", "netns", "exec", there, "sysctl", "-qw", "net.ipv4.tcp_no_metrics_save=1")
+        end(there, address, own)
+        run("ip", "address", "add", own, "peer", address, "dev", here)
+        run("ip", "link", "set", here, "up")
+        as_on_a_pi(there, own)
         yield Line(there, address, relay)
-
-
-def _run(*command: str) -> None:
-    done = subprocess.run(command, stderr=subprocess.PIPE, text=True, check=False)
-    assert done.returncode == 0, f"{' '.join(command)}: {done.stderr.strip()}"
 
 
 def main(there_device: str, here_device: str) -> None:

@@ -14,8 +14,10 @@ from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from bench.links import missing
+
 from .drive import NAMES, Browser, Page
-from .line import Line, laid, missing
+from .line import Line, laid
 from .looking import RECORD, averages, moving, wall_minus_monotonic_ms
 from .pictures import draw
 from .serving import Piapp
