@@ -148,6 +148,8 @@ class CameraConfig:
     hflip: bool = _setting(False, _yes_no())
     vflip: bool = _setting(False, _yes_no())
     rotation: int = _setting(0, _one_of(0, 90, 180, 270))
+    encoder: str = _setting("auto", _one_of("auto", "hardware", "software"))
+    tuning: str = _setting("", _text())
     idle_stop_s: float = _setting(10.0, _seconds(0, 86400))
 
 
@@ -238,6 +240,11 @@ def parse(text: str, file: str) -> Config:
         if name in names[:i]:
             where = _place(file, text, "camera", i, *(["name"] if "name" in cameras[i] else []))
             raise ConfigError(f'{where}: name = "{name}" is taken by another camera: each needs a name of its own')
+    tunings = [(i, camera.tuning) for i, camera in enumerate(config.cameras) if camera.tuning]
+    for i, tuning in tunings:
+        if tuning != tunings[0][1]:
+            where = _place(file, text, "camera", i, "tuning")
+            raise ConfigError(f"{where}: there is one tuning file for all Pi cameras, and another camera names another")
     return config
 
 

@@ -4,9 +4,11 @@ import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
-from typing import ClassVar, Protocol
+from concurrent.futures import Future
+from typing import ClassVar, NamedTuple, Protocol
 
 from piapp.config import CameraConfig
+from piapp.errors import Unsupported
 from piapp.sources.control import Control, Kind, Value, merged
 
 
@@ -18,6 +20,15 @@ class Publish(Protocol):
     """
 
     def __call__(self, jpeg: bytes, captured_ns: int, width: int, height: int) -> None: ...
+
+
+class Still(NamedTuple):
+    """A picture at the sensor's full resolution."""
+
+    jpeg: bytes
+    captured_ns: int  # as a frame's
+    width: int
+    height: int
 
 
 class Source(ABC):
@@ -49,6 +60,14 @@ class Source(ABC):
 
         Returns soon after `stopping` is set; raises SourceError when the device fails or cannot be had.
         """
+
+    def still(self) -> Future[Still]:
+        """Ask for a picture at the sensor's full resolution, taken after this call, while the stream goes on.
+
+        From any thread, never blocks. Raises Unsupported where there is none, in a sentence that says why. The future
+        fails with SourceError when the device does, and is never done when the device hangs.
+        """
+        raise Unsupported("This camera has no larger pictures than those of its stream.")
 
     # --- controls: asked for from any thread, changed by the one in run() ---
 

@@ -141,6 +141,11 @@ def opened(path: Path) -> Iterator[int]:
         os.close(fd)
 
 
+def name(fd: int) -> str:
+    """What the device calls itself. Raises OSError."""
+    return _ask(fd)[0]
+
+
 def _ask(fd: int) -> tuple[str, str, int]:
     """Name, place on its bus and the capabilities of this device file. Raises OSError."""
     answer = fcntl.ioctl(fd, _QUERYCAP, bytes(_CAPABILITY.size))
