@@ -9,7 +9,7 @@ start or stop a thread; a second one (`_tell`) publishes a notice a second for a
 threads only ever touch their Run and the Hub. All else here belongs to the event loop.
 
 Whether the device works is judged by the age of its newest frame, never by what its driver says: a loose ribbon cable
-raises no exception anywhere.
+raises no exception anywhere. What is left when opening it again does not help: see stuck.py.
 """
 
 import asyncio
@@ -17,20 +17,21 @@ import contextlib
 import enum
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from typing import Any, Protocol
 
-from piapp import chosen, notice, tasks
+from piapp import chosen, notice, stuck, tasks
 from piapp.chosen import Chosen, Kept
 from piapp.config import CameraConfig, Size
 from piapp.counts import Counts
-from piapp.errors import NoFreshFrame, SourceError
+from piapp.errors import DeviceStuck, NoFreshFrame, SourceError
 from piapp.faults import Faults
 from piapp.frame import Frame
 from piapp.hub import Hub
 from piapp.run import Run
 from piapp.sources.control import Control, Value
-from piapp.sources.source import Source
+from piapp.sources.source import Source, Still
+from piapp.stuck import Stuck
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +41,7 @@ BACKOFF_S = (0.5, 30.0)  # first and longest pause before the next try; it doubl
 STEADY_S = 10.0  # after running so long the next fault begins with the first pause again
 STOP_LIMIT_S = 5.0
 NOTICE_EVERY_S = 1.0
-SNAPSHOT_LIMIT_S = 5.0
+SNAPSHOT_LIMIT_S, STILL_LIMIT_S = 5.0, 10.0  # the latter encodes some MB beside the stream
 
 
 class State(enum.StrEnum):
@@ -61,10 +62,16 @@ class Watcher(Protocol):
 class Camera:
     """Made in the event loop; start() before use, stop() at the end."""
 
-    def __init__(self, config: CameraConfig, open_source: Callable[[], Source], kept: object = None) -> None:
+    def __init__(
+        self,
+        config: CameraConfig,
+        open_source: Callable[[], Source],
+        kept: object = None,
+        fresh_process: Callable[[], bool] = lambda: False,
+    ) -> None:
         """`open_source` makes a new Source for each opening; it is called in the source's thread.
 
-        `kept` is what kept() gave when piapp ran before, as far as it came through.
+        `kept` is what kept() gave when piapp ran before, as far as it came through; `fresh_process` is Stuck's.
         """
         before = chosen.kept(kept)
         self.config = config
@@ -80,6 +87,7 @@ class Camera:
         # state and its message, switch, controls. They must not block or raise, and may come and go at any time.
         self.listeners: set[Callable[[], None]] = set()
         self._chosen = Chosen(config.name, before["controls"])
+        self._stuck = Stuck(config.name, fresh_process)
         self._open_source = open_source
         self._since = time.monotonic()  # when `state` began
         self._size = config.resolution  # of the newest picture; notices are drawn as large
@@ -93,15 +101,14 @@ class Camera:
     def start(self) -> None:
         self._tasks = [tasks.start(walk(), f"{self.name} {walk.__name__}") for walk in (self._supervise, self._tell)]
 
-    async def stop(self, limit_s: float = STOP_LIMIT_S) -> None:
-        """Close the device; a thread that does not end within the limit is left behind."""
+    async def stop(self, limit_s: float = STOP_LIMIT_S) -> bool:
+        """Close the device. False when its thread has not ended within the limit, and is left behind."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         if self._idle:
             self._idle.cancel()
-        if self._run:
-            await self._end(self._run, limit_s)
+        return self._run is None or await self._end(self._run, limit_s)
 
     # --- who watches ---
 
@@ -133,22 +140,44 @@ class Camera:
 
     async def fresh_frame(self, watcher: Watcher, limit_s: float = SNAPSHOT_LIMIT_S) -> Frame:
         """A picture that was taken after this call. Wakes the camera. Raises NoFreshFrame, which says why."""
-        asked_ns, number = time.monotonic_ns(), 0
+        asked_ns = time.monotonic_ns()
+        async with self._asking(watcher, limit_s):
+            return await self._picture(asked_ns)
+
+    async def still(self, watcher: Watcher, limit_s: float = STILL_LIMIT_S) -> Still:
+        """The same at the sensor's full resolution. Raises Unsupported too, where there is no such picture."""
+        async with self._asking(watcher, limit_s, "full picture"):
+            await self._picture(0)
+            try:
+                if self._run is None:  # it has ended in this moment
+                    raise SourceError("Camera closed", "try again")
+                return await self._run.still()
+            except SourceError as error:
+                raise NoFreshFrame(f"No full picture from {self.name}. {self._words() or error}") from None
+
+    @contextlib.asynccontextmanager
+    async def _asking(self, watcher: Watcher, limit_s: float, what: str = "picture") -> AsyncIterator[None]:
+        """For as long as somebody waits for a single picture. Raises NoFreshFrame."""
         if not self.on:
             raise NoFreshFrame(f"The camera {self.name} is switched off.")
         with self.watching(watcher):
             try:
                 async with asyncio.timeout(limit_s):
-                    while True:
-                        frame = await self.hub.newer_than(number)
-                        if not self.on:
-                            raise NoFreshFrame(f"The camera {self.name} was switched off.")
-                        if frame.captured_ns >= asked_ns and not frame.notice:
-                            return frame
-                        number = frame.number
+                    yield
             except TimeoutError:
-                reason = self._words() or "The camera gives no pictures."
-                raise NoFreshFrame(f"No picture from {self.name} within {limit_s:g} s. {reason}") from None
+                reason = self._words() or f"The camera gives no {what}s."
+                raise NoFreshFrame(f"No {what} from {self.name} within {limit_s:g} s. {reason}") from None
+
+    async def _picture(self, since_ns: int) -> Frame:
+        """The next one, exposed no earlier. Raises NoFreshFrame when the camera is switched off meanwhile."""
+        number = 0
+        while True:
+            frame = await self.hub.newer_than(number)
+            if not self.on:
+                raise NoFreshFrame(f"The camera {self.name} was switched off.")
+            if frame.captured_ns >= since_ns and not frame.notice:
+                return frame
+            number = frame.number
 
     # --- what a user may change ---
 
@@ -266,8 +295,9 @@ class Camera:
             self.counts.begin(run)
             error = await self._watch(run)
             run.stop()  # before the hub forgets its newest frame: none may come after
-            if run.lasted_s > STEADY_S:
-                pause = BACKOFF_S[0]
+            steady = run.lasted_s > STEADY_S
+            pause = BACKOFF_S[0] if steady else pause
+            self._stuck.ended(error, worked=steady or (error is None and run.frames > 0))
             unasked = self._wanted()  # it has failed, or returned by itself
             if error is not None:
                 self._fail(error, was_running=run.frames > 0)
@@ -275,16 +305,14 @@ class Camera:
                 self._enter(State.STARTING)
             else:
                 self._enter_unwanted()
-            await self._end(run)
+            if not await self._end(run):
+                await self._while_hung(run)
             if unasked:
+                if self._stuck.reason and self.on and self.watchers:
+                    self._stuck.ask(self._stuck.reason)
+                    pause = longest
                 await self._while_wanted(pause)
                 pause = min(pause * 2, longest)
-            while not run.ended.is_set():  # opening the device a second time would find it busy, or hang as well
-                if not self._wanted():
-                    self._enter_unwanted()
-                elif self.state is not State.FAILED:
-                    self._fail(SourceError("Camera hung", "unplug it, or restart the computer"), was_running=False)
-                await tasks.event(self._nudge, None)
             self._learn(run)
             self._run = None
             self.counts.begin(None)
@@ -304,7 +332,7 @@ class Camera:
             left_s = limit_s - (time.monotonic_ns() - run.last_ns) / 1e9
             if left_s <= 0:
                 what = "Camera stopped sending pictures" if run.frames else "Camera does not send any picture"
-                return SourceError(what, "check the cable; piapp keeps trying")
+                return DeviceStuck(what, "check the cable; piapp keeps trying")
             await tasks.event(self._nudge, left_s)
         return None
 
@@ -313,18 +341,35 @@ class Camera:
             self._tell_listeners()
 
     def _fail(self, error: SourceError, was_running: bool) -> None:
-        """Say it in the log and on the picture."""
         self.faults.add(error, was_running)
         self._enter(State.FAILED)
 
-    async def _end(self, run: Run, limit_s: float = STOP_LIMIT_S) -> None:
-        """Ask the run to stop and wait for it, but no longer than the limit: its thread may hang in the driver."""
+    async def _end(self, run: Run, limit_s: float = STOP_LIMIT_S) -> bool:
+        """Ask the run to stop and wait for it; False after the limit: its thread may hang in the driver."""
         run.stop()
         try:
             async with asyncio.timeout(limit_s):
                 await run.ended.wait()
         except TimeoutError:
             log.warning("%s: the device does not let go after %g s", self.name, limit_s)
+        return run.ended.is_set()
+
+    async def _while_hung(self, run: Run) -> None:
+        """Until the thread ends after all: opening the device a second time would find it busy, or hang as well."""
+        hint = "unplug it, or restart the computer"
+        cause = self.faults.current.hint if self.faults.current else hint
+        while not run.ended.is_set():
+            left_s = stuck.HUNG_LIMIT_S - run.overdue_s
+            if not self._wanted():
+                self._enter_unwanted()
+            else:
+                if self.state is not State.FAILED:
+                    self._fail(SourceError("Camera hung", hint), was_running=False)
+                if left_s <= 0 and self.watchers and not self._stuck.ask("Camera hung"):
+                    hint = "piapp starts anew when no other camera is watched"
+                self.faults.advise(hint)
+            await tasks.event(self._nudge, left_s if left_s > 0 else BACKOFF_S[1])
+        self.faults.advise(cause)
 
     async def _while_wanted(self, limit_s: float) -> None:
         """Wait, but not for a camera that nobody wants any more."""

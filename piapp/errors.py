@@ -2,8 +2,10 @@
 
 PiappError
 ├── ConfigError        the settings are wrong; str() is for the person who wrote them
+├── ListenError        the port cannot be had
 ├── SourceError        a device cannot be opened, or has failed; a Camera restarts it
-├── Unsupported        a camera has no such control, or it does not take that value
+│   └── DeviceStuck    it is there and does not work; after some of these only a new process helps
+├── Unsupported        a camera has no such control or pictures, or a control does not take that value
 └── NoFreshFrame       no picture came within the time that a snapshot may take
 """
 
@@ -27,6 +29,14 @@ class SourceError(PiappError):
         super().__init__(f"{what}: {hint}")
         self.what = what
         self.hint = hint
+
+
+class DeviceStuck(SourceError):
+    """The device was opened, and then failed, hung or sent nothing more.
+
+    Nobody else has it and it was not unplugged. So when opening it again has not helped several times in a row, what is
+    left is to give up all that this process holds of it: see stuck.py.
+    """
 
 
 class Unsupported(PiappError):

@@ -62,6 +62,11 @@ class Faults:
             self._logged = str(error)
             log.warning("%s: %s", self._name, error)
 
+    def advise(self, hint: str) -> None:
+        """The outage goes on, and this is what to do about it now."""
+        if self.current:
+            self.current = dataclasses.replace(self.current, hint=hint)
+
     def leave(self) -> None:
         """Nobody wants pictures any more, so nobody will know when the outage ends."""
         self._left = self._left or time.monotonic()

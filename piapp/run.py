@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from piapp.errors import SourceError
 from piapp.hub import Hub
 from piapp.sources.control import Control, Value
-from piapp.sources.source import Source
+from piapp.sources.source import Source, Still
 
 log = logging.getLogger(__name__)
 
@@ -45,6 +45,7 @@ class Run:
         self._told: tuple[Control, ...] = ()  # the source's controls at the newest frame
         self._loop = asyncio.get_running_loop()
         self._started_ns = self.last_ns
+        self._stop_asked = 0.0  # time.monotonic() of the last stop()
         threading.Thread(target=self._main, name=f"camera {name}", daemon=True).start()
 
     @property
@@ -52,9 +53,15 @@ class Run:
         """From the start to the newest frame."""
         return (self.last_ns - self._started_ns) / 1e9
 
+    @property
+    def overdue_s(self) -> float:
+        """Since stop() was called, when the source has not ended yet."""
+        return time.monotonic() - self._stop_asked if self.stopping.is_set() and not self.ended.is_set() else 0.0
+
     def stop(self) -> None:
         """Ask the source to end, without waiting. When this returns, its last picture is published."""
         with self._lock:
+            self._stop_asked = time.monotonic()
             self.stopping.set()
 
     def adjust(self, changes: Mapping[str, Value | None]) -> None:
@@ -72,6 +79,24 @@ class Run:
             return (), dict(self._changes)
         asked = source.asked()  # first: a change that is made now shall not be missing in both
         return source.controls, asked
+
+    async def still(self) -> Still:
+        """As Source.still, of a run that has frames. Waits no longer than the source runs, which may be for ever.
+
+        Raises Unsupported, or SourceError.
+        """
+        if self.source is None or self.stopping.is_set():
+            raise SourceError("Camera closed", "try again")
+        taken = asyncio.wrap_future(self.source.still())
+        ended = asyncio.ensure_future(self.ended.wait())
+        try:
+            await asyncio.wait((taken, ended), return_when=asyncio.FIRST_COMPLETED)
+            if not taken.done():
+                raise self.error or SourceError("Camera closed", "try again")
+            return taken.result()
+        finally:
+            taken.cancel()  # the source need not take it any more
+            ended.cancel()
 
     def publish(self, jpeg: bytes, captured_ns: int, width: int, height: int) -> None:
         """Called by the source, in whatever thread it has."""

@@ -6,16 +6,17 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from piapp import app
 from piapp.config import CameraConfig, Config, ServerConfig
-from piapp.errors import SourceError
+from piapp.errors import SourceError, Unsupported
 from piapp.sources import encoder
 from piapp.sources.control import Control, Kind, Value
-from piapp.sources.source import Publish, Source
+from piapp.sources.source import Publish, Source, Still
 
 CONTROLS: tuple[Control, ...] = (
     Control("brightness", "Brightness", Kind.RANGE, 128, 128, 0, 255, 1),
@@ -49,6 +50,10 @@ class FakeDevice:
         self.sent = 0
         self.controls = CONTROLS  # of the next opening
         self.set: list[tuple[str, Value]] = []  # what its controls were set to, in this order
+        self.full: bytes | SourceError | None = None  # its full picture, or how that fails; None: it has none
+        self.full_comes = threading.Event()  # clear it and full pictures are not taken
+        self.full_comes.set()
+        self.stills: list[Future[Still]] = []  # asked for and not taken
 
     def __call__(self) -> Source:
         self.openings += 1
@@ -79,12 +84,29 @@ class FakeSource(Source):
                     raise device.fault
                 if not device.stalled:
                     self._obey()
+                    self._take_stills()
                     jpeg = device.jpegs[device.sent % len(device.jpegs)]
                     device.sent += 1
                     publish(jpeg, time.monotonic_ns(), *device.size)
             device.hangs.wait()
         finally:
             device.open -= 1
+
+    def still(self) -> Future[Still]:
+        if self._device.full is None:
+            raise Unsupported("This camera has no full pictures.")
+        self._device.stills.append(Future())
+        return self._device.stills[-1]
+
+    def _take_stills(self) -> None:
+        while self._device.stills and self._device.full_comes.is_set():
+            future, full = self._device.stills.pop(0), self._device.full
+            if not future.set_running_or_notify_cancel():
+                continue
+            if isinstance(full, bytes):
+                future.set_result(Still(full, time.monotonic_ns(), 128, 96))
+            else:
+                future.set_exception(full)
 
     def _set(self, values: Mapping[str, Value]) -> None:
         self._device.set += values.items()
@@ -102,7 +124,7 @@ class Running:
     port: int
     loop: asyncio.AbstractEventLoop
     host: str = "127.0.0.1"
-    ended: threading.Event = field(default_factory=threading.Event)
+    ends: list[app.End] = field(default_factory=list)  # how it has ended, then
 
     @property
     def url(self) -> str:
@@ -124,11 +146,12 @@ def serving(
     config = Config(ServerConfig(**{"host": "127.0.0.1", "port": free_port(), **server}), cameras)  # type: ignore[arg-type]
     started, loops, failures = threading.Event(), list[asyncio.AbstractEventLoop](), list[BaseException]()
     stops: list[asyncio.Event] = []
+    ends: list[app.End] = []
 
     async def run() -> None:
         loops.append(asyncio.get_running_loop())
         stops.append(asyncio.Event())
-        await app.run(config, stops[0], opener=opener, started=started.set)
+        ends.append(await app.run(config, stops[0], opener=opener, started=started.set))
 
     def main() -> None:
         try:
@@ -143,9 +166,9 @@ def serving(
     started.wait()
     try:
         if not failures:
-            yield Running(config.server.port, loops[0])
+            yield Running(config.server.port, loops[0], ends=ends)
     finally:
-        if thread.is_alive():
+        with contextlib.suppress(RuntimeError):  # it has ended by itself
             loops[0].call_soon_threadsafe(stops[0].set)
         thread.join()
     if failures:

@@ -34,6 +34,7 @@ PUSH = Control("push", "Push", Kind.ACTION)
         (Control("x", "X", Kind.RANGE, 0, 0, 0, 95, 10), 94, 90),
         (Control("x", "X", Kind.RANGE, 0, 0, 0, 95, 10), 95, 90),  # 100 would be the nearest
         (Control("x", "X", Kind.RANGE, 0, 0, 2800, 6500, 10), 3333, 3330),
+        (Control("x", "X", Kind.RANGE, 0.0, 0.0, 0.0, 0.3, 0.05), 0.3, 0.3),  # 6 * 0.05 is a little more
         (GAIN, 1, 1.0),
         (GAIN, 0.8, 0.8),
         (GAIN, 0.83, 0.8),

@@ -7,7 +7,7 @@ from fakes import until
 from source_case import LIMIT_S, running, settings
 
 from piapp.config import CameraConfig, Size
-from piapp.sources import opener, pi_camera, usb_camera, v4l2
+from piapp.sources import opener, pi_found, usb_camera, v4l2
 from piapp.sources.images import Images
 from piapp.sources.opener import NoCamera, Opener
 from piapp.sources.pattern import Pattern
@@ -20,10 +20,10 @@ class Found:
     """What the find functions say is there."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.pi: list[pi_camera.FoundCamera] = []
+        self.pi: list[pi_found.FoundCamera] = []
         self.usb: list[v4l2.FoundCamera] = []
         self.asked = threading.Event()
-        monkeypatch.setattr(pi_camera, "find_cameras", lambda: self.pi)
+        monkeypatch.setattr(pi_found, "find_cameras", lambda: self.pi)
         monkeypatch.setattr(v4l2, "find_cameras", self._find_usb)
 
     def _find_usb(self) -> list[v4l2.FoundCamera]:
@@ -31,7 +31,7 @@ class Found:
         return self.usb
 
 
-PI = [pi_camera.FoundCamera(0, "/base/soc/i2c0mux/imx708", "imx708"), pi_camera.FoundCamera(1, "/base/other", "ov5647")]
+PI = [pi_found.FoundCamera(0, "/base/soc/i2c0mux/imx708", "imx708"), pi_found.FoundCamera(1, "/base/other", "ov5647")]
 USB = [v4l2.FoundCamera("/dev/video7", "Webcam"), v4l2.FoundCamera("/dev/video9", "Other")]
 
 
@@ -69,6 +69,16 @@ def test_what_was_found_is_kept(found: Found) -> None:
     assert isinstance(Opener(CameraConfig(source="auto"))(), NoCamera)  # for this camera only
 
 
+@pytest.mark.parametrize(
+    ("device", "source", "opened"),
+    [("1", "picamera2", PI[1].id), (PI[1].id, "picamera2", PI[1].id), ("/dev/video9", "usb", "/dev/video9")],
+)
+def test_auto_takes_the_one_that_is_named(device: str, source: str, opened: str, found: Found) -> None:
+    found.pi, found.usb = PI, USB
+    chosen = Opener(CameraConfig(source="auto", device=device))()
+    assert (chosen.kind, chosen.device) == (source, opened)
+
+
 def test_other_settings_are_kept_by_auto(found: Found) -> None:
     found.usb = USB
     source = Opener(settings(source="auto", quality=33, name="door"))()
@@ -94,6 +104,19 @@ def test_without_a_camera_there_is_a_test_picture_until_one_is_plugged_in(
         assert not thread.is_alive()
         assert not stopping.is_set()
     assert isinstance(open_source(), UsbCamera)
+
+
+def test_a_pi_camera_that_is_ready_later_than_piapp_is_taken(found: Found) -> None:
+    """At boot its driver may be slower."""
+    open_source = Opener(settings(source="auto"))
+    source = open_source()
+    assert isinstance(source, NoCamera)
+    with running(source) as (taken, stopping, thread):
+        until(lambda: taken)
+        found.pi = PI
+        thread.join(LIMIT_S)
+        assert not thread.is_alive()
+    assert isinstance(open_source(), PiCamera)
 
 
 def test_the_test_picture_ends_when_it_is_asked_to(found: Found, monkeypatch: pytest.MonkeyPatch) -> None:

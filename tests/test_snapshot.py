@@ -8,12 +8,13 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from fakes import Running, serving, unplugged, until
+from fakes import FakeDevice, Running, pattern_jpegs, serving, unplugged, until
 from numbered import Numbered, number_in
 from wire import Stream, ask, connect, patch, read_head, request
 
 from piapp import camera
 from piapp.config import CameraConfig
+from piapp.errors import SourceError
 
 ADDRESSES = [
     *("/cameras/camera/snapshot.jpg", "/snapshot", "/snapshot.jpg", "/snapshot_0", "/snapshot_0.jpg"),
@@ -158,6 +159,76 @@ def test_one_that_goes_away_while_it_waits_is_forgotten(how: int, monkeypatch: p
             sock.shutdown(how)
             until(lambda: not state(running)["viewers"])
         until(lambda: device.open == 0)
+
+
+# --- at the sensor's full resolution ---
+
+
+@contextlib.contextmanager
+def with_full(full: bytes | SourceError | None = b"all pixels") -> Iterator[tuple[Running, FakeDevice]]:
+    device = FakeDevice(pattern_jpegs(1))
+    device.full = full
+    with serving(lambda _: device, (CameraConfig(idle_stop_s=0),)) as running:
+        yield running, device
+
+
+@pytest.mark.parametrize(
+    "address", ["/cameras/camera/snapshot.jpg", "/snapshot_0", "/?action=snapshot", "/webcam/?action=snapshot_0"]
+)
+@pytest.mark.parametrize("value", ["1", "true"])
+def test_every_address_gives_a_full_picture(address: str, value: str) -> None:
+    with with_full() as (running, _):
+        answer = ask(running.port, f"{address}{'&' if '?' in address else '?'}full={value}")
+        assert answer.status == 200 and answer.headers["content-type"] == "image/jpeg"
+        assert answer.body == b"all pixels" and answer.headers["cache-control"] == "no-store"
+        assert time.time() - 60 < float(answer.headers["x-timestamp"]) < time.time() + 60
+        until(lambda: state(running)["state"] == "idle")
+
+
+@pytest.mark.parametrize("query", ["full", "full=", "full=0", "full=false", "full=2", "full=1&full=0", "Full=1"])
+def test_any_other_value_gives_one_of_the_stream(query: str) -> None:
+    with with_full() as (running, device):
+        assert ask(running.port, f"/snapshot?{query}").body == device.jpegs[0]
+
+
+def test_a_full_picture_beside_a_stream() -> None:
+    with with_full() as (running, device), Stream(running.port) as viewer:
+        next(viewer)
+        assert ask(running.port, "/snapshot?full=1").body == b"all pixels"
+        viewer.take(3)
+        assert device.openings == 1
+
+
+def test_a_camera_without_full_pictures() -> None:
+    with with_full(None) as (running, _):
+        answer = ask(running.port, "/snapshot?full=1")
+        assert (answer.status, answer.sentence()) == (409, "This camera has no full pictures.")
+        assert ask(running.port, "/snapshot").status == 200
+
+
+def test_a_full_picture_that_fails() -> None:
+    with with_full(SourceError("Full picture failed", "out of memory")) as (running, _):
+        answer = ask(running.port, "/snapshot?full=1")
+        assert answer.status == 503 and "retry-after" in answer.headers
+        assert answer.sentence() == "No full picture from camera. Full picture failed: out of memory"
+
+
+def test_a_full_picture_that_never_comes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(camera.Camera.still, "__defaults__", (0.3,))
+    with with_full() as (running, device):
+        device.full_comes.clear()
+        answer = ask(running.port, "/snapshot?full=1")
+        assert answer.status == 503 and answer.sentence().startswith("No full picture from camera within 0.3 s. ")
+
+
+def test_who_waits_for_a_full_picture_and_goes_away_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(camera.Camera.still, "__defaults__", (600.0,))
+    with with_full() as (running, device):
+        device.full_comes.clear()
+        with connect(running.port) as sock:
+            sock.sendall(request("GET", "/snapshot?full=1", {}))
+            until(lambda: device.stills and state(running)["viewers"])
+        until(lambda: device.stills[0].cancelled() and not state(running)["viewers"])
 
 
 @pytest.mark.parametrize("number", [1, 7, 9999])

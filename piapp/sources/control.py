@@ -69,7 +69,7 @@ class Control:
 
     def _stepped(self, value: float) -> Value:
         count = round((value - self.low) / self.step)
-        if self.low + count * self.step > self.high:  # the highest value need not be on a step
+        if round(self.low + count * self.step, 6) > self.high:  # the highest value need not be on a step
             count -= 1
         stepped = self.low + count * self.step
         return stepped if isinstance(stepped, int) else round(stepped, 6)  # 0.1 + 0.2 is not quite 0.3

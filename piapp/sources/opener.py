@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable
 
 from piapp.config import CameraConfig
-from piapp.sources import pi_camera, v4l2
+from piapp.sources import pi_found, v4l2
 from piapp.sources.images import Images
 from piapp.sources.pattern import Pattern
 from piapp.sources.pi_camera import PiCamera
@@ -23,16 +23,19 @@ LOOK_AGAIN_S = 2.0
 
 
 def find(config: CameraConfig) -> CameraConfig | None:
-    """The same settings with source and device filled in; None without a camera. Takes a second on a Pi."""
-    if found := pi_camera.find_cameras():
-        return dataclasses.replace(config, source=PiCamera.kind, device=found[0].id)
+    """The same settings with source and device filled in; None without a camera. The first time it takes a second on a
+    Pi."""
+    for found in pi_found.find_cameras():
+        if found.is_called(config.device):
+            return dataclasses.replace(config, source=PiCamera.kind, device=found.id)
     if usb := v4l2.find_cameras():
-        return dataclasses.replace(config, source=UsbCamera.kind, device=usb[0].path)
+        return dataclasses.replace(config, source=UsbCamera.kind, device=config.device or usb[0].path)
     return None
 
 
 class NoCamera(Pattern):
-    """The test picture that says that there is no camera, and ends when a USB camera appears."""
+    """The test picture that says that there is no camera, and ends when one appears: it was plugged in, or is a Pi
+    camera whose driver was slower than piapp at boot."""
 
     def __init__(self, config: CameraConfig) -> None:
         super().__init__(config, "No camera found: this is a test picture. Plug one in.")
@@ -43,7 +46,7 @@ class NoCamera(Pattern):
 
         def look() -> None:
             try:
-                while not stopping.wait(LOOK_AGAIN_S) and not v4l2.find_cameras():
+                while not stopping.wait(LOOK_AGAIN_S) and find(self.config) is None:
                     pass
             finally:
                 until.set()

@@ -1,32 +1,45 @@
 """A camera on the Raspberry Pi's ribbon cable, through Picamera2.
 
-Picamera2 captures in its own threads; the encoder hands each finished JPEG to HubOutput, which publishes it. picamera2
-is imported when it is first needed: piapp runs without it.
+Who does what, in which thread:
+
+- run()'s own opens, configures, obeys and closes. It is never in picamera2's way while frames flow.
+- picamera2's event loop takes each finished request from libcamera and hands it to Catcher, then to the encoder. It
+  holds picamera2's lock meanwhile, and an exception ends it for good.
+- the encoder's thread hands each JPEG to HubOutput, which publishes it. An exception ends that thread, too.
+
+Whether frames still come is judged by whoever runs this source: a loose ribbon raises no exception anywhere. Then, as
+at every end, run() closes the camera without a job for picamera2's event loop, which may have died or be waiting for a
+frame that never comes. When that hangs as well, only a new process helps; and when it hangs within libcamera, whose
+binding keeps Python's global lock in configure, start, stop and release, all of this process does, so that it takes a
+watchdog from outside.
 """
 
+import contextlib
+import io
+import logging
 import threading
 import time
+from collections.abc import Mapping
+from concurrent.futures import Future
+from queue import Empty, SimpleQueue
 from typing import Any, NamedTuple
 
-from piapp.config import CameraConfig
-from piapp.errors import SourceError
-from piapp.sources.source import Publish, Source
+from piapp.config import CameraConfig, Size
+from piapp.errors import SourceError, Unsupported
+from piapp.sources import pi_device, pi_encoder, pi_found
+from piapp.sources.control import Value
+from piapp.sources.finish import Finish
+from piapp.sources.pi_catcher import Catcher
+from piapp.sources.pi_controls import PiControls
+from piapp.sources.pi_output import hub_output
+from piapp.sources.source import Publish, Source, Still
 
+log = logging.getLogger(__name__)
 
-class FoundCamera(NamedTuple):
-    """One camera that libcamera knows."""
-
-    number: int  # Picamera2's
-    id: str
-    model: str
-
-
-def find_cameras() -> list[FoundCamera]:
-    """The cameras on ribbon cables; none where picamera2 is not installed. Takes a second on a Pi."""
-    try:
-        return _list(_picamera2())
-    except SourceError:
-        return []
+LOOK_EVERY_S = 0.05  # whether to stop, and what was asked for
+# Buffers of each stream: the camera fills one, one waits, one is encoded. The Pi has little memory of that kind, so
+# the second number is for when the first is too many.
+BUFFERS = (4, 2)
 
 
 class PiCamera(Source):
@@ -40,90 +53,258 @@ class PiCamera(Source):
             raise SourceError(
                 f"A Pi camera cannot turn its picture by {config.rotation} degrees", "set rotation to 0 or 180"
             )
+        self._finish = Finish(config)
+        self._of_camera: PiControls | None = None  # while it is open
+        self._catcher = Catcher()
+        self._encoder: Any = None  # picamera2's, while it runs
+        self._by_hardware = False  # who makes the JPEGs
+        self._refused = ""  # why the hardware encoder did not start
+        self._no_still = "The camera is not open."  # why there is no full picture; empty when there is one
+        self._stills: SimpleQueue[tuple[Future[Still], int]] = SimpleQueue()  # asked for, and when
 
     def check(self) -> None:
-        self._choose(_list(_picamera2()))
+        pi_found.check_tuning()
+        self.device = pi_found.choose(self.config.device).id
+        pi_encoder.choose(self.config.encoder, self.config.resolution)
 
     def run(self, publish: Publish, stopping: threading.Event) -> None:
-        picamera2 = _picamera2()
-        chosen = self._choose(_list(picamera2))
+        self.check()
         try:
-            camera = picamera2(chosen.number)
-        except (IndexError, RuntimeError) as error:  # no camera is an IndexError up to 0.3.36, and busy a RuntimeError
-            raise _opening_failed(error) from error
+            while not stopping.is_set():  # anew when the picture is to be mirrored, which is part of the configuration
+                with pi_device.opened(self.device) as camera:
+                    self._stream(camera, publish, stopping)
+        finally:
+            self._no_still = "The camera is closed."
+            self._refuse_stills()
+
+    def still(self) -> Future[Still]:
+        if self._no_still:
+            raise Unsupported(self._no_still)
+        future: Future[Still] = Future()
+        self._stills.put((future, time.monotonic_ns()))
+        return future
+
+    def _stream(self, camera: Any, publish: Publish, stopping: threading.Event) -> None:
+        """Until asked to stop, or to turn the picture."""
+        self._turn_as_asked()
+        turns = self._finish.turns
+        stream = self._configure(camera)
+        camera.post_callback = self._catcher
+        self._of_camera = PiControls(camera, self.config.framerate)
+        self._ask_again()
+        self._declare()
+        if self._of_camera.can_begin(self.asked()):
+            self._obey()  # before it starts: the first picture shall be right
+        with contextlib.ExitStack() as stack:
+            stack.callback(self._end_encoder, camera)
+            self._begin_encoder(camera, stream, publish)
+            camera.start()
+            while self._finish.turns == turns and not stopping.wait(LOOK_EVERY_S):
+                quality = self._finish.quality
+                self._obey()
+                if self._finish.quality != quality:
+                    self._requantise(camera, stream, publish)
+                self._take_stills()
+
+    # --- the configuration ---
+
+    def _configure(self, camera: Any) -> "Stream":
+        """The stream that is to be encoded."""
+        pixels = "YUV420" if pi_encoder.takes_planes() else "RGB888"
+        main = {"size": tuple(self.config.resolution), "format": pixels}
+        self._lay_out(camera, main=main)
+        actual = camera.camera_configuration()
+        sensor, whole = (actual.get("sensor") or {}).get("output_size"), Size(*camera.sensor_resolution)
+        name, got = "main", Size(*actual["main"]["size"])
+        full = _widest(got, whole)
+        if sensor != whole:
+            used = str(Size(*sensor)) if sensor else "not all"
+            self._no_still = f"For {got} the sensor delivers {used} of {whole}: a full picture would stop the stream."
+        elif got == full:
+            self._no_still = ""
+        elif pixels != "YUV420":
+            self._no_still = "A full picture needs a newer picamera2 and simplejpeg."
+        else:
+            name, got = self._lay_out_full(camera, {**main, "size": tuple(got)}, full)
+        self._say_what_came(camera, got)
+        return Stream(name, got)
+
+    def _lay_out_full(self, camera: Any, stream: dict[str, Any], full: Size) -> tuple[str, Size]:
+        """The sensor delivers all of its pixels anyway: have them in a stream of their own, if there is the memory."""
         try:
-            self._record(camera, publish, stopping)
+            self._lay_out(camera, main={**stream, "size": tuple(full)}, lores=stream, encode="lores")
+            self._no_still = ""
+            return "lores", Size(*camera.camera_configuration()["lores"]["size"])
         except (OSError, RuntimeError) as error:
-            raise SourceError(f"Pi camera failed ({error})", "look at the ribbon cable, then restart the Pi") from error
-        finally:
-            camera.close()
+            self._no_still = f"There is no room for full pictures beside the stream ({error})."
+            self._lay_out(camera, main=stream)
+            return "main", Size(*camera.camera_configuration()["main"]["size"])
 
-    def _choose(self, cameras: list[FoundCamera]) -> FoundCamera:
-        """The one that the settings name. Raises SourceError."""
-        for camera in cameras:
-            if self.device in ("", str(camera.number), camera.id):
-                self.device = camera.id
-                return camera
-        if not self.device:
-            raise SourceError("Pi camera not found", "look at the ribbon cable, then restart the Pi")
-        raise SourceError(f"Pi camera {self.device} not found", 'look at the ribbon cable, or set device to "0"')
+    def _lay_out(self, camera: Any, **streams: Any) -> None:
+        from libcamera import ColorSpace, Transform
 
-    def _record(self, camera: Any, publish: Publish, stopping: threading.Event) -> None:
-        """Configure, encode until asked to stop, and leave the camera stopped."""
-        from libcamera import Transform
-        from picamera2.encoders import MJPEGEncoder
+        hflip, vflip, rotation = self._finish.turns
+        for buffers in BUFFERS:
+            try:
+                camera.configure(
+                    camera.create_video_configuration(
+                        **streams,
+                        raw=None,  # saves a raw buffer's worth of the Pi's contiguous memory
+                        buffer_count=buffers,
+                        colour_space=ColorSpace.Sycc(),  # JPEG's; by itself it would be that of television
+                        transform=Transform(hflip=hflip != (rotation == 180), vflip=vflip != (rotation == 180)),
+                        controls={"FrameRate": self.config.framerate},
+                    )
+                )
+                return
+            except (OSError, RuntimeError) as error:
+                if not pi_device.out_of_memory(error) or buffers == BUFFERS[-1]:
+                    raise
 
-        half_turn = self.config.rotation == 180
-        camera.configure(
-            camera.create_video_configuration(
-                main={"size": self.config.resolution, "format": "YUV420"},
-                raw=None,  # saves a raw buffer's worth of the Pi's contiguous memory
-                buffer_count=4,
-                controls={"FrameRate": self.config.framerate},
-                transform=Transform(hflip=self.config.hflip != half_turn, vflip=self.config.vflip != half_turn),
-            )
-        )
-        width, height = camera.camera_configuration()["main"]["size"]
-        encoder = MJPEGEncoder()
-        self.encoder = type(encoder).__name__
-        self.negotiated = f"{width}x{height} at {self.config.framerate} fps"
-        camera.start_recording(encoder, _hub_output(publish, width, height))
+    def _say_what_came(self, camera: Any, size: Size) -> None:
+        """What the camera agreed to may differ from what it was asked for; it never says so itself."""
+        asked, actual = f"{self.config.resolution} at {self.config.framerate} fps", camera.camera_configuration()
+        shortest_us = camera.camera_controls["FrameDurationLimits"][0]
+        fps = min(self.config.framerate, round(1e6 / shortest_us)) if shortest_us else self.config.framerate
+        sensor = (actual.get("sensor") or {}).get("output_size")
+        self.negotiated = f"{size} at {fps} fps{f', sensor {Size(*sensor)}' if sensor else ''}"
+        if (size, fps) != (self.config.resolution, self.config.framerate):
+            self.negotiated += f", asked for {asked}"
+            log.warning("%s: the camera delivers %s", self.config.name, self.negotiated)
+        hflip, vflip, rotation = self._finish.turns
+        wanted = (hflip != (rotation == 180), vflip != (rotation == 180))
+        transform = actual["transform"]
+        self.remark = ""
+        if (bool(transform.hflip), bool(transform.vflip)) != wanted:
+            self.remark = "This camera does not mirror or turn its picture."
+            log.warning("%s: %s", self.config.name, self.remark)
+
+    # --- the encoder ---
+
+    def _begin_encoder(self, camera: Any, stream: "Stream", publish: Publish) -> None:
+        """By hardware if that is wanted and starts. A failed encoder cannot be started again: each try has its own."""
+        quality, choice = self._finish.quality, pi_encoder.choose(self.config.encoder, stream.size)
+        if choice.hardware and not self._refused:
+            try:
+                self._start(camera, pi_encoder.hardware(quality, stream.size), stream, publish)
+            except (OSError, RuntimeError) as error:
+                if self.config.encoder == "hardware":
+                    what = f"Hardware encoder does not start ({error})"
+                    raise SourceError(what, 'set encoder = "auto" in config.toml') from error
+                self._refused = f"the hardware does not start, {error}"
+                log.warning("%s: simplejpeg on the processor makes the JPEGs: %s", self.config.name, self._refused)
+        self._by_hardware = choice.hardware and not self._refused
+        if not self._by_hardware:
+            choice = pi_encoder.Choice(False, self._refused or choice.why)
+            self._start(camera, pi_encoder.software(quality), stream, publish)
+        self.encoder = str(choice)
+
+    def _start(self, camera: Any, encoder: Any, stream: "Stream", publish: Publish) -> None:
         try:
-            stopping.wait()
-        finally:
-            camera.stop_recording()
+            camera.start_encoder(encoder, hub_output(encoder, publish, stream.size, self._bad_frame), name=stream.name)
+        except BaseException:
+            with contextlib.suppress(Exception):  # it may have come to any point
+                encoder.stop()  # else its thread goes on for ever
+            raise
+        self._encoder = encoder
+
+    def _end_encoder(self, camera: Any) -> None:
+        encoder, self._encoder = self._encoder, None
+        if encoder:
+            camera.stop_encoder(encoder)
+            pi_encoder.release(encoder)
+
+    def _bad_frame(self, why: str) -> None:
+        """Called in the encoder's thread."""
+        self.bad_frames += 1
+        if self.bad_frames == 1:
+            log.warning("%s: %s", self.config.name, why)
+
+    def _requantise(self, camera: Any, stream: "Stream", publish: Publish) -> None:
+        """Make the JPEGs in the quality of now. The hardware is told at its start only, which costs a frame or two."""
+        if self._by_hardware:
+            self._end_encoder(camera)
+            self._begin_encoder(camera, stream, publish)
+        else:
+            self._encoder.q = self._finish.quality
+
+    # --- controls ---
+
+    def _turn_as_asked(self) -> None:
+        """What was asked for before there are controls, as far as it belongs to the configuration: hflip and vflip."""
+        self._finish.set({name: value for name, value in self.asked().items() if isinstance(value, bool)})
+
+    def _ask_again(self) -> None:
+        """What was chosen before the picture was turned; what was asked for since then goes before it."""
+        chosen = {c.name: c.value for c in self.controls if c.active and c.value != c.default}
+        with self._asking:
+            self._asked = {**chosen, **self._asked}
+
+    def _set(self, values: Mapping[str, Value]) -> None:
+        self._finish.set(values)
+        of_camera = {name: value for name, value in values.items() if name not in Finish.NAMES}
+        if of_camera and self._of_camera:
+            self._of_camera.set(of_camera, self._latest)
+        self._declare()
+
+    def _latest(self) -> Mapping[str, Any]:
+        """The metadata of the newest frame; empty if there is none."""
+        if self._encoder is None:  # not started
+            return {}
+        with self._catcher.one(0) as caught:
+            return caught.metadata if caught else {}
+
+    def _declare(self) -> None:
+        of_camera = self._of_camera.controls() if self._of_camera else ()
+        self.controls = (*self._finish.controls(), *of_camera)
+
+    # --- full pictures ---
+
+    def _take_stills(self) -> None:
+        """One for all who have asked until now."""
+        asked = []
+        with contextlib.suppress(Empty):
+            while True:
+                asked.append(self._stills.get_nowait())
+        waiting = [future for future, _ in asked if future.set_running_or_notify_cancel()]
+        if not waiting:
+            return
+        try:
+            still = self._take_still(max(asked_ns for _, asked_ns in asked))
+        except Exception as error:
+            log.warning("%s: no full picture: %s", self.config.name, error)
+            for future in waiting:
+                future.set_exception(SourceError("Full picture failed", str(error)))
+        else:
+            for future in waiting:
+                future.set_result(still)
+
+    def _take_still(self, after_ns: int) -> Still:
+        with self._catcher.one(after_ns) as caught:
+            if caught is None:
+                raise SourceError("Camera sends no frame", "try again")
+            size = Size(*caught.request.config["main"]["size"])
+            file = io.BytesIO()
+            caught.request.picam2.options["quality"] = self._finish.quality
+            caught.request.save("main", file, format="jpeg")
+            return Still(file.getvalue(), caught.metadata["SensorTimestamp"], *size)
+
+    def _refuse_stills(self) -> None:
+        with contextlib.suppress(Empty):
+            while True:
+                future, _ = self._stills.get_nowait()
+                if future.set_running_or_notify_cancel():
+                    future.set_exception(SourceError("Camera is closed", "try again"))
 
 
-def _picamera2() -> Any:
-    """The class Picamera2. Raises SourceError."""
-    try:
-        from picamera2 import Picamera2
-    except ImportError as error:
-        raise SourceError("Picamera2 is not installed", "sudo apt install python3-picamera2") from error
-    return Picamera2
+class Stream(NamedTuple):
+    """What is encoded of the camera's streams."""
+
+    name: str  # picamera2's: main or lores
+    size: Size
 
 
-def _list(picamera2: Any) -> list[FoundCamera]:
-    """libcamera lists USB cameras too; those go the cheaper way, through V4L2."""
-    ribbon = [info for info in picamera2.global_camera_info() if "/usb" not in info["Id"]]
-    return [FoundCamera(info["Num"], info["Id"], info.get("Model", "camera")) for info in ribbon]
-
-
-def _opening_failed(error: Exception) -> SourceError:
-    if "busy" in str(error.__cause__).lower():
-        return SourceError("Pi camera is used by another program", "close that program")
-    return SourceError("Pi camera not found", "look at the ribbon cable, then restart the Pi")
-
-
-def _hub_output(publish: Publish, width: int, height: int) -> Any:
-    """The encoder's receiver. A class made here, since its base class is only there when picamera2 is."""
-    from picamera2.outputs import Output
-
-    class HubOutput(Output):  # type: ignore[misc]
-        """outputframe runs in picamera2's encoder thread, which an exception would kill for good: it must not raise."""
-
-        def outputframe(self, frame: bytes, *_: object) -> None:
-            """`frame` is a whole JPEG; up to 0.3.22 two more arguments follow, later four."""
-            publish(bytes(frame), time.monotonic_ns(), width, height)
-
-    return HubOutput()
+def _widest(size: Size, whole: Size) -> Size:
+    """All pixels that a picture of this shape can have of the sensor's. (On a Pi 4 all streams have one shape.)"""
+    scale = min(whole.width / size.width, whole.height / size.height)
+    return Size(int(size.width * scale) // 2 * 2, int(size.height * scale) // 2 * 2)

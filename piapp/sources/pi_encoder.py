@@ -60,6 +60,12 @@ def hardware(quality: int, size: Size) -> Any:
     return MJPEGEncoder(bitrate=bitrate(quality, size))
 
 
+def release(encoder: Any) -> None:
+    """Once it was stopped: JpegEncoder leaves its pool's threads waiting."""
+    if hasattr(encoder, "threads"):
+        encoder.threads.shutdown(wait=False)
+
+
 def threads() -> int:
     """Pictures that simplejpeg works on at once, each on a core of its own."""
     return min(4, os.cpu_count() or 1)

@@ -103,10 +103,10 @@ class Source(ABC):
 
     def _due(self, first: bool) -> dict[str, tuple[Value | None, Value]]:
         """What can be done now: name → as it was asked for, and as it is to be set. Forgets what cannot ever."""
-        known, due = {control.name: control for control in self.controls}, {}
+        known, due, refused = {control.name: control for control in self.controls}, {}, []
         for name, asked in self.asked().items():
             control = known.get(name)
-            if control and control.active and (control.kind in (Kind.SWITCH, Kind.CHOICE)) is not first:
+            if control and (control.kind in (Kind.SWITCH, Kind.CHOICE)) is not first:
                 continue
             try:
                 if control is None or (control.kind is Kind.ACTION and not control.active):
@@ -115,7 +115,10 @@ class Source(ABC):
                 if control.active:
                     due[name] = asked, value
             except ValueError:
-                with self._asking:
+                refused.append(name)
+        if not due:  # else what is done now may make room for it, as a lower frame rate does for a longer exposure
+            with self._asking:
+                for name in refused:
                     self._asked.pop(name, None)
         return due
 
@@ -129,3 +132,8 @@ def ticks(rate: int, stopping: threading.Event) -> Iterator[None]:
     while not stopping.wait(max(0.0, due - time.monotonic())):
         yield
         due = max(due + interval, time.monotonic() - interval)
+
+
+def plausible(stamp_ns: int, now_ns: int, oldest_s: float = 2.0) -> int:
+    """A driver's time of capture where it can be one: most use our clock, some send zero or another's."""
+    return stamp_ns if 0 <= now_ns - stamp_ns < oldest_s * 1e9 else now_ns

@@ -26,7 +26,7 @@ from piapp.sources import encoder, jpeg, v4l2
 from piapp.sources.control import Value
 from piapp.sources.encoder import Pixels
 from piapp.sources.finish import Finish
-from piapp.sources.source import Publish, Source
+from piapp.sources.source import Publish, Source, plausible
 from piapp.sources.v4l2_controls import DeviceControls
 
 log = logging.getLogger(__name__)
@@ -146,7 +146,7 @@ class UsbCamera(Source):
                 stopping.wait(0.1)
                 continue
             now_ns = time.monotonic_ns()
-            captured_ns = _plausible(int(capture.get(cv2.CAP_PROP_POS_MSEC) * 1e6), now_ns)
+            captured_ns = plausible(int(capture.get(cv2.CAP_PROP_POS_MSEC) * 1e6), now_ns)
             try:
                 # OpenCV's memory is ours: a new array for each frame
                 arrived, raw = capture.retrieve()
@@ -255,11 +255,6 @@ def _choose(formats: list[v4l2.Format], size: Size) -> str:
     offered = sorted((form for form in formats if form.fourcc in known), key=lambda form: known.index(form.fourcc))
     of_size = [form for form in offered if size in form.sizes or not form.sizes]
     return next((form.fourcc for form in of_size + offered), "MJPG")  # not offered: OpenCV takes what there is
-
-
-def _plausible(stamp_ns: int, now_ns: int) -> int:
-    """The driver's time of capture where it can be one: most drivers use our clock, some send zero or another's."""
-    return stamp_ns if 0 <= now_ns - stamp_ns < 2_000_000_000 else now_ns
 
 
 def _pass(raw: Pixels) -> tuple[bytes, int, int]:

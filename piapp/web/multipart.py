@@ -43,16 +43,17 @@ def advance(frame: Frame) -> bytes:
 
 def classic(frame: Frame) -> bytes:
     """The same for a program."""
-    header = f"Content-Type: image/jpeg\r\nContent-Length: {len(frame.jpeg)}\r\nX-Timestamp: {timestamp(frame)}\r\n\r\n"
+    size, taken = len(frame.jpeg), timestamp(frame.captured_ns)
+    header = f"Content-Type: image/jpeg\r\nContent-Length: {size}\r\nX-Timestamp: {taken}\r\n\r\n"
     return b"".join((header.encode(), frame.jpeg, b"\r\n", _BOUNDARY))
 
 
-def timestamp(frame: Frame) -> str:
+def timestamp(captured_ns: int) -> str:
     """When the picture was taken, on the wall clock: seconds since 1970 with microseconds.
 
     (µStreamer's header of the same name tells when it was sent.)
     """
-    captured_us = (time.time_ns() - time.monotonic_ns() + frame.captured_ns) // 1000
+    captured_us = (time.time_ns() - time.monotonic_ns() + captured_ns) // 1000
     return f"{captured_us // 1_000_000}.{captured_us % 1_000_000:06d}"
 
 

@@ -7,8 +7,8 @@ from typing import Any
 
 from tornado import httputil, routing
 
-from piapp.errors import NoFreshFrame
-from piapp.frame import Frame
+from piapp.camera import Camera
+from piapp.errors import NoFreshFrame, Unsupported
 from piapp.web import multipart
 from piapp.web.guard import HEADERS, Handler
 from piapp.web.stream import Viewer
@@ -56,22 +56,32 @@ class StreamHandler(Handler):
 
 
 class SnapshotHandler(Handler):
-    """One picture, taken after the request came."""
+    """One picture, taken after the request came; with ?full=1 at the sensor's full resolution."""
 
-    _waiting: asyncio.Task[Frame] | None = None  # for the picture
+    _waiting: asyncio.Task[tuple[bytes, int]] | None = None  # for the picture
 
     async def get(self, name: str | None = None, number: str | None = None) -> None:
-        self._waiting = asyncio.create_task(self.camera(name, number).fresh_frame(self))
+        self._waiting = asyncio.create_task(self._take(self.camera(name, number)))
         await asyncio.wait([self._waiting])
         if self._waiting.cancelled():
             return
         try:
-            frame = self._waiting.result()
+            jpeg, captured_ns = self._waiting.result()
         except NoFreshFrame as error:
             self.refuse(503, str(error), Retry_After="5")
+        except Unsupported as error:
+            self.refuse(409, str(error))
         self.set_header("Content-Type", "image/jpeg")
-        self.set_header("X-Timestamp", multipart.timestamp(frame))
-        self.write(frame.jpeg)
+        self.set_header("X-Timestamp", multipart.timestamp(captured_ns))
+        self.write(jpeg)
+
+    async def _take(self, camera: Camera) -> tuple[bytes, int]:
+        """The JPEG, and when it was exposed."""
+        if self.get_query_argument("full", "") in ("1", "true"):
+            still = await camera.still(self)
+            return still.jpeg, still.captured_ns
+        frame = await camera.fresh_frame(self)
+        return frame.jpeg, frame.captured_ns
 
     def on_connection_close(self) -> None:
         """The client has gone, or piapp ends: nobody waits any more."""
