@@ -3,10 +3,12 @@
 import argparse
 import asyncio
 import logging
+import os
 import platform
 import signal
 import sys
 from pathlib import Path
+from typing import NoReturn
 
 try:
     from piapp import __version__, app, check, config, state
@@ -18,9 +20,12 @@ except ModuleNotFoundError as missing:
 
 log = logging.getLogger(__name__)
 
+RESTART = os.EX_TEMPFAIL  # 75, the exit code that asks whoever has started piapp to start it again
+RESTARTS_ITSELF = "PIAPP_RESTARTS_ITSELF"  # set in the environment where nobody would
+
 
 def main(arguments: list[str] | None = None) -> int:
-    """The exit code: 0, or 1 after an error that was told in one line."""
+    """The exit code: 0, or 1 after an error that was told in one line. Does not return when threads are left behind."""
     options = parser().parse_args(arguments)
     if options.command == "version":
         print(f"piapp {__version__} (Python {platform.python_version()})")
@@ -32,11 +37,40 @@ def main(arguments: list[str] | None = None) -> int:
         overrides = {key: getattr(options, key) for key in ("host", "port", "source", "device")}
         if options.command == "check":
             return check.run(config.override(config.load(options.config), overrides))
-        asyncio.run(_run(config.override(_load(options.config), overrides)))
+        end = asyncio.run(_run(config.override(_load(options.config), overrides)))
     except PiappError as error:
         print(f"piapp: {error}", file=sys.stderr)
         return 1
+    if end.restart:
+        _restart()
+    if not end.clean:
+        _leave(0)
     return 0
+
+
+def _restart() -> NoReturn:
+    """Begin anew in a fresh process: another one, or under the same number, so that signals still find it."""
+    if not os.environ.get(RESTARTS_ITSELF):
+        log.warning("exit code %d: start it again", RESTART)
+        _leave(RESTART)
+    log.warning("starting again")
+    try:
+        logging.shutdown()
+        os.closerange(3, os.sysconf("SC_OPEN_MAX"))  # OpenCV's devices, say, would stay open in the new one
+        os.execv(sys.executable, sys.orig_argv)
+    finally:
+        os._exit(RESTART)
+
+
+def _leave(code: int) -> NoReturn:
+    """End without what Python does at its end: waiting for threads, and closing cameras (picamera2 has it so), which
+    hangs when they do."""
+    try:
+        logging.shutdown()
+        sys.stdout.flush()
+        sys.stderr.flush()
+    finally:
+        os._exit(code)
 
 
 def _load(path: Path | None) -> config.Config:
@@ -51,17 +85,27 @@ def _load(path: Path | None) -> config.Config:
         return config.rescue(found, error)
 
 
-async def _run(settings: config.Config) -> None:
-    stopping = asyncio.Event()
+async def _run(settings: config.Config) -> app.End:
+    stopping, told = asyncio.Event(), asyncio.Event()
+
+    def stop() -> None:
+        told.set()
+        stopping.set()
+
     for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, stopping.set)
-    await app.run(settings, stopping, state_path=state.default_path())
+        asyncio.get_running_loop().add_signal_handler(number, stop)
+    end = await app.run(settings, stopping, state_path=state.default_path())
+    return end._replace(restart=end.restart and not told.is_set())
 
 
 def parser() -> argparse.ArgumentParser:
     """What the command line takes."""
     options = argparse.ArgumentParser(
-        prog="piapp", description="A camera on the network: browse to it and watch.", allow_abbrev=False
+        prog="piapp",
+        description="A camera on the network: browse to it and watch.",
+        epilog=f"Exit codes: 0, or 1 after an error; {RESTART} when a camera hangs and only a fresh process may help: "
+        "start it again.",
+        allow_abbrev=False,
     )
     options.add_argument(
         "command",

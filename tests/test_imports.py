@@ -24,8 +24,9 @@ ARROWS: dict[str, set[str]] = {
     "counts": {"run"},
     "faults": {"notice"},
     "chosen": {"run", "sources"},
+    "stuck": set(),
     "tasks": set(),
-    "camera": {"chosen", "counts", "faults", "frame", "hub", "notice", "run", "sources", "tasks"},
+    "camera": {"chosen", "counts", "faults", "frame", "hub", "notice", "run", "sources", "stuck", "tasks"},
     "state": {"camera", "chosen"},  # what users chose, kept on disk
     "consumers": {"camera", "frame"},
     "web": {"camera", "consumers", "frame"},

@@ -44,7 +44,7 @@ def test_version(folder: Path) -> None:
 def test_help(folder: Path) -> None:
     done = call(folder, "--help")
     assert done.returncode == 0 and done.stderr == ""
-    for option in ("--config", "--host", "--port", "--source", "--device", "--log-level", "check", "version"):
+    for option in ("--config", "--host", "--port", "--source", "--device", "--log-level", "check", "version", "75"):
         assert option in done.stdout
 
 

@@ -22,7 +22,9 @@ ROOT = Path(__file__).parents[1]
 TOOLS = "cat dirname env flock grep id ls mkdir readlink rm sh sha256sum sleep tr"
 PIAPP = """\
 import json, os, sys
-print(json.dumps({"arguments": sys.argv[1:], "cwd": os.getcwd(), "pid": os.getpid(), "prefix": sys.prefix}))
+itself = os.environ.get("PIAPP_RESTARTS_ITSELF")
+said = {"arguments": sys.argv[1:], "cwd": os.getcwd(), "pid": os.getpid(), "prefix": sys.prefix, "itself": itself}
+print(json.dumps(said))
 """
 PIP = """\
 import os, sys, time
@@ -145,6 +147,15 @@ def test_piapp_takes_the_place_of_the_script(machine: Machine) -> None:
     process = machine.start()
     out, _ = process.communicate(timeout=30)
     assert json.loads(out)["pid"] == process.pid
+
+
+def test_who_starts_piapp_again(machine: Machine) -> None:
+    """It does so itself, unless systemd has started this script."""
+    assert machine.run()[0]["itself"] == "1"
+    script = machine.checkout / "scripts/run"
+    for pid, itself in (("$$", None), ("1", "1")):  # of systemd's child; of one above it
+        command = ["sh", "-c", f'SYSTEMD_EXEC_PID={pid} exec "$0"', str(script)]
+        assert json.loads(subprocess.check_output(command, env=machine.environment))["itself"] == itself
 
 
 def test_without_a_config_toml_piapp_looks_for_it_itself(machine: Machine) -> None:
