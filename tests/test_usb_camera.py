@@ -22,6 +22,7 @@ from fake_camera import FakeCamera
 from piapp.config import CameraConfig, Size
 from piapp.errors import SourceError
 from piapp.sources import jpeg, usb_camera
+from piapp.sources.source import plausible
 from piapp.sources.usb_camera import UsbCamera
 from piapp.sources.v4l2 import Format
 
@@ -347,9 +348,9 @@ def test_opencv_missing(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_drivers_time_is_used_where_it_can_be_right() -> None:
     now_ns = time.monotonic_ns()
     for stamp_ns in (now_ns, now_ns - 40_000_000):
-        assert usb_camera._plausible(stamp_ns, now_ns) == stamp_ns
+        assert plausible(stamp_ns, now_ns) == stamp_ns
     for stamp_ns in (0, -1, now_ns + 1, now_ns - 3_000_000_000, time.time_ns()):
-        assert usb_camera._plausible(stamp_ns, now_ns) == now_ns
+        assert plausible(stamp_ns, now_ns) == now_ns
 
 
 SMALL, LARGE = Size(640, 480), Size(1920, 1080)
