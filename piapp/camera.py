@@ -95,17 +95,17 @@ class Camera:
         self._idle: asyncio.TimerHandle | None = None  # runs from the last watcher's leaving to the device's closing
         self._nudge = asyncio.Event()  # for _supervise: something has changed
         self._changed = asyncio.Event()  # for _tell: the state has changed
-        self._tasks: list[asyncio.Task[None]] = []
+        self.walks: list[asyncio.Task[None]] = []  # from start() to stop(); one that is done has crashed
         self._frozen_s = max(FROZEN_S, FROZEN_FRAMES / config.framerate)
 
     def start(self) -> None:
-        self._tasks = [tasks.start(walk(), f"{self.name} {walk.__name__}") for walk in (self._supervise, self._tell)]
+        self.walks = [tasks.start(walk(), f"{self.name} {walk.__name__}") for walk in (self._supervise, self._tell)]
 
     async def stop(self, limit_s: float = STOP_LIMIT_S) -> bool:
         """Close the device. False when its thread has not ended within the limit, and is left behind."""
-        for task in self._tasks:
+        for task in self.walks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*self.walks, return_exceptions=True)
         if self._idle:
             self._idle.cancel()
         return self._run is None or await self._end(self._run, limit_s)

@@ -113,12 +113,11 @@ class PiCamera(Source):
         pixels = "YUV420" if pi_encoder.takes_planes() else "RGB888"
         main = {"size": tuple(self.config.resolution), "format": pixels}
         self._lay_out(camera, main=main)
-        actual = camera.camera_configuration()
-        sensor, whole = (actual.get("sensor") or {}).get("output_size"), Size(*camera.sensor_resolution)
-        name, got = "main", Size(*actual["main"]["size"])
+        name, got = "main", Size(*camera.camera_configuration()["main"]["size"])
+        sensor, whole = _sensor_size(camera), Size(*camera.sensor_resolution)
         full = _widest(got, whole)
         if sensor != whole:
-            used = str(Size(*sensor)) if sensor else "not all"
+            used = sensor or "not all"
             self._no_still = f"For {got} the sensor delivers {used} of {whole}: a full picture would stop the stream."
         elif got == full:
             self._no_still = ""
@@ -143,7 +142,7 @@ class PiCamera(Source):
     def _lay_out(self, camera: Any, **streams: Any) -> None:
         from libcamera import ColorSpace, Transform
 
-        hflip, vflip, rotation = self._finish.turns
+        hflip, vflip = self._mirrored()
         for buffers in BUFFERS:
             try:
                 camera.configure(
@@ -152,7 +151,7 @@ class PiCamera(Source):
                         raw=None,  # saves a raw buffer's worth of the Pi's contiguous memory
                         buffer_count=buffers,
                         colour_space=ColorSpace.Sycc(),  # JPEG's; by itself it would be that of television
-                        transform=Transform(hflip=hflip != (rotation == 180), vflip=vflip != (rotation == 180)),
+                        transform=Transform(hflip=hflip, vflip=vflip),
                         controls={"FrameRate": self.config.framerate},
                     )
                 )
@@ -163,21 +162,23 @@ class PiCamera(Source):
 
     def _say_what_came(self, camera: Any, size: Size) -> None:
         """What the camera agreed to may differ from what it was asked for; it never says so itself."""
-        asked, actual = f"{self.config.resolution} at {self.config.framerate} fps", camera.camera_configuration()
+        asked, sensor = f"{self.config.resolution} at {self.config.framerate} fps", _sensor_size(camera)
         shortest_us = camera.camera_controls["FrameDurationLimits"][0]
         fps = min(self.config.framerate, round(1e6 / shortest_us)) if shortest_us else self.config.framerate
-        sensor = (actual.get("sensor") or {}).get("output_size")
-        self.negotiated = f"{size} at {fps} fps{f', sensor {Size(*sensor)}' if sensor else ''}"
+        self.negotiated = f"{size} at {fps} fps{f', sensor {sensor}' if sensor else ''}"
         if (size, fps) != (self.config.resolution, self.config.framerate):
             self.negotiated += f", asked for {asked}"
             log.warning("%s: the camera delivers %s", self.config.name, self.negotiated)
-        hflip, vflip, rotation = self._finish.turns
-        wanted = (hflip != (rotation == 180), vflip != (rotation == 180))
-        transform = actual["transform"]
+        transform = camera.camera_configuration()["transform"]
         self.remark = ""
-        if (bool(transform.hflip), bool(transform.vflip)) != wanted:
+        if (bool(transform.hflip), bool(transform.vflip)) != self._mirrored():
             self.remark = "This camera does not mirror or turn its picture."
             log.warning("%s: %s", self.config.name, self.remark)
+
+    def _mirrored(self) -> tuple[bool, bool]:
+        """Left to right, top to bottom; both together are half a turn, and that is all that the camera can do."""
+        hflip, vflip, rotation = self._finish.turns
+        return hflip != (rotation == 180), vflip != (rotation == 180)
 
     # --- the encoder ---
 
@@ -302,6 +303,12 @@ class Stream(NamedTuple):
 
     name: str  # picamera2's: main or lores
     size: Size
+
+
+def _sensor_size(camera: Any) -> Size | None:
+    """What the sensor delivers in the mode that was chosen; None where libcamera does not tell."""
+    sensor = camera.camera_configuration().get("sensor")
+    return Size(*sensor["output_size"]) if sensor else None
 
 
 def _widest(size: Size, whole: Size) -> Size:
