@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import NoReturn
 
 try:
-    from piapp import __version__, app, check, config, state
-    from piapp.errors import ConfigError, PiappError
+    from piapp import __version__, app, check, state
+    from piapp.errors import PiappError
+    from piapp.last_good import Settings
 except ModuleNotFoundError as missing:
     if missing.name not in ("numpy", "simplejpeg", "tornado"):
         raise
@@ -34,10 +35,12 @@ def main(arguments: list[str] | None = None) -> int:
         level=options.log_level.upper(), format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr
     )
     try:
-        overrides = {key: getattr(options, key) for key in ("host", "port", "source", "device")}
+        over = {key: getattr(options, key) for key in ("host", "port", "source", "device")}
+        state_path = state.default_path()
+        settings = Settings(options.config, over, state_path)
         if options.command == "check":
-            return check.run(config.override(config.load(options.config), overrides))
-        end = asyncio.run(_run(config.override(_load(options.config), overrides)))
+            return check.run(settings.check())
+        end = asyncio.run(_run(settings, state_path))
     except PiappError as error:
         print(f"piapp: {error}", file=sys.stderr)
         return 1
@@ -73,28 +76,23 @@ def _leave(code: int) -> NoReturn:
         os._exit(code)
 
 
-def _load(path: Path | None) -> config.Config:
-    """The settings, or with a file that cannot be used what lets the page say so. Raises ConfigError without a file."""
-    try:
-        return config.load(path)
-    except ConfigError as error:
-        found = config.find(path)
-        if found is None or not found.is_file():
-            raise
-        log.error("%s", error)
-        return config.rescue(found, error)
-
-
-async def _run(settings: config.Config) -> app.End:
+async def _run(settings: Settings, state_path: Path | None) -> app.End:
     stopping, told = asyncio.Event(), asyncio.Event()
 
     def stop() -> None:
         told.set()
         stopping.set()
 
+    def keep() -> None:
+        loop.run_in_executor(None, settings.keep)  # the end waits for it
+
+    loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, stop)
-    end = await app.run(settings, stopping, state_path=state.default_path())
+        loop.add_signal_handler(number, stop)
+    reload = app.Reload(asyncio.Event(), settings.again)
+    if not os.isatty(0):  # else this signal says that the terminal is gone, and piapp goes with it
+        loop.add_signal_handler(signal.SIGHUP, reload.asked.set)
+    end = await app.run(settings.start(), stopping, state_path=state_path, started=keep, reload=reload)
     return end._replace(restart=end.restart and not told.is_set())
 
 

@@ -2,10 +2,11 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
+from piapp import report, tasks
 from piapp.camera import Camera, State
 from piapp.config import CameraConfig, Config
 from piapp.sources import pi_found
@@ -14,6 +15,7 @@ from piapp.sources.source import Source
 from piapp.state import StateFile
 from piapp.system import network
 from piapp.system.board import Board
+from piapp.system.systemd import Systemd
 from piapp.web import server
 from piapp.web.guard import Site
 
@@ -29,6 +31,13 @@ class End(NamedTuple):
     clean: bool  # no device's thread is left behind, one that hangs in its driver
 
 
+class Reload(NamedTuple):
+    """How piapp gets other settings while it runs."""
+
+    asked: asyncio.Event
+    read: Callable[[], Config]  # called in a thread; with a mistake in them: those of now, and the problem
+
+
 async def run(
     config: Config,
     stopping: asyncio.Event,
@@ -36,45 +45,127 @@ async def run(
     state_path: Path | None = None,
     opener: Callable[[CameraConfig], Callable[[], Source]] = Opener,
     started: Callable[[], None] = lambda: None,
+    reload: Reload | None = None,
 ) -> End:
     """Serve until `stopping` is set, which it also sets by itself for a camera that only a fresh process may help.
 
     `started` is called when requests are answered. What users choose at the page is kept in the file at `state_path`,
     if there is one. Raises ListenError.
     """
-    restart = False
-
-    def fresh_process() -> bool:
-        """Not while somebody watches another camera, who would lose the picture."""
-        nonlocal restart
-        if any(camera.state is State.RUNNING and camera.watchers for camera in cameras.values()):
-            return False
-        restart = restart or not stopping.is_set()
-        stopping.set()
-        return True
-
-    sockets = server.bind(config.server.host, config.server.port)
-    pi_found.use_tuning(config.cameras)
-    state = StateFile(state_path)
-    cameras = {
-        camera.name: Camera(camera, opener(camera), state.of(camera.name), fresh_process) for camera in config.cameras
-    }
-    site = Site(config.server, cameras, config.problem, Board().describe)
-    for camera in cameras.values():
-        state.follow(camera)
-        camera.start()
-    http = server.serve(site, sockets)
+    systemd = Systemd()
+    piapp = Piapp(config, stopping, state_path, opener)
+    piapp.start()
+    walks = [tasks.start(systemd.report(piapp.status, piapp.alive), "systemd")]
+    if reload:
+        walks.append(tasks.start(piapp.follow(reload, systemd), "reload"))
     try:
-        log.info("settings: %s", config.path or "the defaults, since there is no config.toml")
+        log.info("settings: %s", ", over it ".join(map(str, config.files)) or "the defaults")
         log.info("watch at %s", "  ".join(network.urls(config.server.host, config.server.port)))
         started()
+        systemd.ready()
         await stopping.wait()
         log.info("stopping")
     finally:
-        http.stop()
-        for connection in tuple(site.connections):
+        for walk in walks:
+            walk.cancel()
+        systemd.stopping()
+        clean = await piapp.stop()
+    return End(piapp.restart, clean)
+
+
+class Piapp:
+    """All parts, wired together. Made in the event loop; start() before use, stop() at the end."""
+
+    def __init__(
+        self,
+        config: Config,
+        stopping: asyncio.Event,
+        state_path: Path | None,
+        opener: Callable[[CameraConfig], Callable[[], Source]],
+    ) -> None:
+        """Takes the port. Raises ListenError."""
+        self._sockets = server.bind(config.server.host, config.server.port)
+        pi_found.use_tuning(config.cameras)
+        self.restart = False  # as End has it
+        self._stopping = stopping
+        self._opener = opener
+        self._lasting = _lasting(config)
+        self._clean = True  # as End has it, of cameras that are gone
+        self._leaving: set[Camera] = set()
+        self._state = StateFile(state_path)
+        self.cameras = {camera.name: self._make(camera) for camera in config.cameras}  # another dict at each change
+        self._site = Site(config.server, self.cameras, config.problem, Board().describe)
+
+    def start(self) -> None:
+        for camera in self.cameras.values():
+            camera.start()
+        self._http = server.serve(self._site, self._sockets)
+
+    async def stop(self) -> bool:
+        """False when a device's thread is left behind."""
+        self._http.stop()
+        for connection in tuple(self._site.connections):
             connection.end()
-        clean = all(await asyncio.gather(*(camera.stop(STOP_LIMIT_S) for camera in cameras.values())))
-        await http.close_all_connections()
-        await state.close()
-    return End(restart, clean)
+        clean = await _stop({*self.cameras.values(), *self._leaving})
+        await self._http.close_all_connections()
+        await self._state.close()
+        return clean and self._clean
+
+    def status(self) -> str:
+        """How the cameras do, in a line."""
+        return report.status(self.cameras.values())
+
+    def alive(self) -> bool:
+        """Whether somebody looks after each camera."""
+        return report.alive(self.cameras.values())
+
+    async def follow(self, reload: Reload, systemd: Systemd) -> None:
+        """Until cancelled: take over new settings whenever that is asked for."""
+        while True:
+            await tasks.event(reload.asked, None)
+            systemd.reloading()
+            await self._change(await asyncio.to_thread(reload.read))
+            systemd.ready()
+
+    async def _change(self, config: Config) -> None:
+        """To these settings. Cameras whose own stay as they are notice nothing of it."""
+        before = self.cameras
+        stay = {c.name: before[c.name] for c in config.cameras if c.name in before and before[c.name].config == c}
+        self.cameras = {camera.name: stay.get(camera.name) or self._make(camera) for camera in config.cameras}
+        self._leaving = set(before.values()) - set(stay.values())
+        self._site.change(config.server, self.cameras, config.problem)
+        if not config.problem:  # else there is a line in the log
+            log.info("settings read again; cameras that go on: %s", ", ".join(stay) or "none")
+        for name, value in _lasting(config).items():
+            if value != self._lasting[name]:
+                log.warning("the new %s has no effect until piapp is started again", name)
+        # a new camera may have the device of an old one
+        self._clean = await _stop(self._leaving) and self._clean
+        self._leaving = set()
+        for camera in self.cameras.values():
+            if camera not in stay.values():
+                camera.start()
+
+    def _make(self, config: CameraConfig) -> Camera:
+        camera = Camera(config, self._opener(config), self._state.of(config.name), self._fresh_process)
+        self._state.follow(camera)
+        return camera
+
+    def _fresh_process(self) -> bool:
+        """Not while somebody watches another camera, who would lose the picture."""
+        if any(camera.state is State.RUNNING and camera.watchers for camera in self.cameras.values()):
+            return False
+        self.restart = self.restart or not self._stopping.is_set()
+        self._stopping.set()
+        return True
+
+
+async def _stop(cameras: Iterable[Camera]) -> bool:
+    """False when a device's thread is left behind."""
+    return all(await asyncio.gather(*(camera.stop(STOP_LIMIT_S) for camera in cameras)))
+
+
+def _lasting(config: Config) -> dict[str, object]:
+    """The settings that a running piapp cannot change."""
+    tuning = next((camera.tuning for camera in config.cameras if camera.tuning), "")
+    return {"host": config.server.host, "port": config.server.port, "tuning": tuning}

@@ -10,8 +10,9 @@ import platform
 from collections.abc import Iterator
 from pathlib import Path
 
-from piapp.config import SEARCHED, CameraConfig, Config
+from piapp.config import CameraConfig, Config
 from piapp.errors import ListenError, SourceError
+from piapp.settings import SEARCHED
 from piapp.sources import pi_encoder, pi_found, v4l2
 from piapp.sources.opener import NoCamera, Opener
 from piapp.sources.pi_camera import PiCamera
@@ -34,7 +35,8 @@ _PACKAGES = {
 def run(config: Config) -> int:
     """Print the report; the exit code: 1 when something that the settings ask for cannot work."""
     pi_found.use_tuning(config.cameras)
-    print(f"settings  {config.path or 'the defaults, since there is no ' + ' and no '.join(map(str, SEARCHED))}")
+    for file in config.files or [f"the defaults, since there is no {' and no '.join(map(str, SEARCHED))}"]:
+        print(f"settings  {file}{', which is laid over it' if file in config.files[1:] else ''}")
     print(f"computer  {model()}; Python {platform.python_version()}")
     print(f"packages  {packages()}")
     print(f"memory    {memory()}")

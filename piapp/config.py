@@ -2,7 +2,16 @@
 
 The frozen dataclasses below are the schema and the defaults. Every field carries a Rule: what values it takes, in
 words for the person who wrote the file, and how a TOML value becomes the field's. The command line's overrides go
-through the same rules. Nothing here touches a device or the network.
+through the same rules. Nothing here touches a file, a device or the network: settings.py finds and reads the files.
+
+A second file may be laid over the first, as is done with the one on a Pi's boot partition. What it says wins: [server]
+setting by setting, and so each [[camera]]. Which camera of the first file a section means:
+
+- one with a name: the camera of that name; if there is none, it is one more camera;
+- one without: the camera at the same place, the first section the first one; if there is none, it is one more camera.
+
+But where the first file has one camera and nothing is changed of it, as in the file that comes with piapp, the cameras
+of the second take its place: who calls the camera "door" there has one camera, not two.
 """
 
 import contextlib
@@ -10,7 +19,6 @@ import dataclasses
 import difflib
 import functools
 import json
-import os
 import re
 import tomllib
 import unicodedata
@@ -20,8 +28,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from piapp.errors import ConfigError
-
-SEARCHED = (Path("config.toml"), Path("/etc/piapp/config.toml"))
 
 
 class Size(NamedTuple):
@@ -159,8 +165,8 @@ class Config:
 
     server: ServerConfig = ServerConfig()
     cameras: tuple[CameraConfig, ...] = (CameraConfig(),)
-    path: Path | None = None  # None: no file was found, these are the defaults
-    problem: str = ""  # why the file cannot be used, in sentences for who wrote it
+    files: tuple[Path, ...] = ()  # that they were read from, each laid over the one before; none: the defaults
+    problem: str = ""  # why the files cannot be used, in sentences for who wrote them
 
 
 TABLES: dict[str, type[ServerConfig] | type[CameraConfig]] = {"server": ServerConfig, "camera": CameraConfig}
@@ -171,81 +177,78 @@ def rules(table: type) -> dict[str, Rule]:
     return {f.name: f.metadata["rule"] for f in dataclasses.fields(table)}
 
 
-def find(path: Path | None) -> Path | None:
-    """The file to read: the one asked for, else the first of SEARCHED that is there."""
-    return path or next((candidate for candidate in SEARCHED if os.path.isfile(candidate)), None)
+class Section(NamedTuple):
+    """One [[camera]] of a file."""
+
+    values: dict[str, Any]  # what it says, checked
+    place: Callable[..., str]  # file and line, of it or of one of its keys
 
 
-def load(path: Path | None = None) -> Config:
-    """Read the settings; the defaults where there is no file. Raises ConfigError."""
-    path = find(path)
-    if path is None:
-        return Config()
-    return dataclasses.replace(parse(_read(path), str(path)), path=path)
+class Written(NamedTuple):
+    """What a file says, each value checked by itself."""
 
-
-def rescue(path: Path, error: ConfigError) -> Config:
-    """With what piapp tells its owner that load() has failed: the problem, no camera, and [server] as far as it can be
-    made out, so that the page is where it is looked for.
-    """
-    server: dict[str, Any] = {}
-    with contextlib.suppress(ConfigError):
-        lines = _read(path).splitlines()
-        for count in range(len(lines), 0, -1):  # what stands before a slip of the pen is most likely meant so
-            with contextlib.suppress(ValueError, RecursionError):
-                server = tomllib.loads("\n".join(lines[:count])).get("server", {})
-                break
-    usable = {}
-    for key, rule in rules(ServerConfig).items():
-        with contextlib.suppress(ValueError, KeyError, TypeError):
-            usable[key] = rule.parse(server[key])
-    what = str(error) if str(error).endswith("?") else f"{error}."
-    problem = f"piapp cannot use its settings. {what} Mend that, then start piapp again."
-    return Config(ServerConfig(**usable), (), path, problem)
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_bytes().decode("utf-8-sig")
-    except OSError as error:
-        raise ConfigError(f"{path} cannot be read: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{path} is not UTF-8 text: save it as UTF-8 in your editor") from error
+    server: dict[str, Any]
+    cameras: list[Section]
 
 
 def parse(text: str, file: str) -> Config:
     """Settings from the text of a config.toml; `file` is its name for errors. Raises ConfigError."""
+    return merge(read(text, file))
+
+
+def read(text: str, file: str) -> Written:
+    """What this text says. Raises ConfigError."""
     try:
         raw = tomllib.loads(text)
     except (ValueError, RecursionError) as error:  # TOMLDecodeError; a number of 5000 digits; 1000 nested brackets
-        raise ConfigError(f'{file}: {error}. Text stands between quotes, as in name = "door"') from error
+        raise ConfigError(f'{_not_toml(file, text, error)}. Text stands between quotes, as in name = "door"') from error
+    return check(raw, functools.partial(_place, file, text))
+
+
+def check(raw: Mapping[str, Any], place: Callable[..., str] = lambda *_: "") -> Written:
+    """What was in a file, as tomllib has it; `place` says where. Raises ConfigError."""
     for key in raw:
         if key not in TABLES:
-            raise ConfigError(f"{_place(file, text, key)}: {_unknown(key, TABLES, 'a section')}")
+            raise ConfigError(f"{place(key)}: {_unknown(key, TABLES, 'a section')}")
     server, cameras = raw.get("server", {}), raw.get("camera", [{}])
     if not isinstance(server, dict):
-        raise ConfigError(f"{_place(file, text, 'server')}: server is a section: write [server] on a line of its own")
+        raise ConfigError(f"{place('server')}: server is a section: write [server] on a line of its own")
     if not isinstance(cameras, list) or not cameras or not all(isinstance(camera, dict) for camera in cameras):
-        raise ConfigError(
-            f"{_place(file, text, 'camera')}: camera is a list of sections: write [[camera]], with two brackets"
-        )
+        raise ConfigError(f"{place('camera')}: camera is a list of sections: write [[camera]], with two brackets")
+    sections = []
+    for i, camera in enumerate(cameras if "camera" in raw else ()):
+        here = functools.partial(place, "camera", i)
+        sections.append(Section(_values("camera", camera, here), here))
+    return Written(_values("server", server, functools.partial(place, "server")), sections)
+
+
+def merge(main: Written, over: Written | None = None) -> Config:
+    """Settings, of which those of `over` win: see the head of this file. Raises ConfigError."""
+    cameras = [[section] for section in main.cameras or [Section({}, lambda *_: "")]]
+    if over and over.cameras:
+        if [_camera(sections, i) for i, sections in enumerate(cameras)] == [CameraConfig()]:
+            cameras = []
+        cameras = _lay_over(cameras, over.cameras)
     config = Config(
-        server=ServerConfig(**_values("server", server, functools.partial(_place, file, text, "server"))),
-        cameras=tuple(
-            _camera(camera, i, functools.partial(_place, file, text, "camera", i)) for i, camera in enumerate(cameras)
-        ),
+        server=ServerConfig(**main.server | (over.server if over else {})),
+        cameras=tuple(_camera(sections, i) for i, sections in enumerate(cameras)),
     )
-    names = [camera.name for camera in config.cameras]
-    for i, name in enumerate(names):
-        if name in names[:i]:
-            where = _place(file, text, "camera", i, *(["name"] if "name" in cameras[i] else []))
-            raise ConfigError(f'{where}: name = "{name}" is taken by another camera: each needs a name of its own')
-    tunings = [(i, camera.tuning) for i, camera in enumerate(config.cameras) if camera.tuning]
-    for i, tuning in tunings:
-        if tuning != tunings[0][1]:
-            where = _place(file, text, "camera", i, "tuning")
-            raise ConfigError(f"{where}: there is one tuning file for all Pi cameras, and another camera names another")
+    _check_together(config.cameras, cameras)
     return config
+
+
+def plain(config: Config) -> dict[str, Any]:
+    """The settings as JSON can have them, and as check() takes them."""
+    return {"server": _plain(config.server), "camera": [_plain(camera) for camera in config.cameras]}
+
+
+def usable(raw: Mapping[str, Any]) -> dict[str, Any]:
+    """What can be used of a [server] that may hold anything."""
+    values = {}
+    for key, rule in rules(ServerConfig).items():
+        with contextlib.suppress(ValueError, KeyError, TypeError):
+            values[key] = rule.parse(raw[key])
+    return values
 
 
 def override(config: Config, options: Mapping[str, object]) -> Config:
@@ -270,9 +273,53 @@ def override(config: Config, options: Mapping[str, object]) -> Config:
     )
 
 
-def _camera(raw: Mapping[str, object], index: int, place: Callable[[str], str]) -> CameraConfig:
-    values = {"name": f"camera{index + 1}"} if index else {}
-    return CameraConfig(**{**values, **_values("camera", raw, place)})
+def _lay_over(cameras: list[list[Section]], over: list[Section]) -> list[list[Section]]:
+    """The sections of each camera, the strongest last."""
+    names = [_camera(sections, i).name for i, sections in enumerate(cameras)]
+    merged = [sections[:] for sections in cameras]
+    for i, section in enumerate(over):
+        name = section.values.get("name", names[i] if i < len(names) else "")
+        if name not in names:
+            merged.append([section])
+        elif len(sections := merged[names.index(name)]) == 1:
+            sections.append(section)
+        else:
+            raise ConfigError(f'{section.place()}: the camera "{name}" has a section already: write all of it into one')
+    return merged
+
+
+def _camera(sections: list[Section], index: int) -> CameraConfig:
+    values: dict[str, Any] = {"name": f"camera{index + 1}"} if index else {}
+    for section in sections:
+        values |= section.values
+    return CameraConfig(**values)
+
+
+def _check_together(cameras: tuple[CameraConfig, ...], sections: list[list[Section]]) -> None:
+    """What no camera can be asked for alone. Raises ConfigError."""
+
+    def place(index: int, key: str) -> str:
+        said = [section for section in sections[index] if key in section.values]
+        return said[-1].place(key) if said else sections[index][-1].place()
+
+    names = [camera.name for camera in cameras]
+    for i, name in enumerate(names):
+        if name in names[:i]:
+            raise ConfigError(
+                f'{place(i, "name")}: name = "{name}" is taken by another camera: each needs a name of its own'
+            )
+    tunings = [(i, camera.tuning) for i, camera in enumerate(cameras) if camera.tuning]
+    for i, tuning in tunings:
+        if tuning != tunings[0][1]:
+            where = place(i, "tuning")
+            raise ConfigError(f"{where}: there is one tuning file for all Pi cameras, and another camera names another")
+
+
+def _plain(table: ServerConfig | CameraConfig) -> dict[str, Any]:
+    return {
+        key: str(value) if isinstance(value, Size) else list(value) if isinstance(value, tuple) else value
+        for key, value in vars(table).items()
+    }
 
 
 def _values(table: str, raw: Mapping[str, object], place: Callable[[str], str]) -> dict[str, Any]:
@@ -309,6 +356,15 @@ def _as_toml(value: object) -> str:
     except ValueError:  # a number of 5000 digits, written in hexadecimal
         return "…"
     return shown if len(shown) <= 80 else shown[:79] + "…"
+
+
+def _not_toml(file: str, text: str, error: Exception) -> str:
+    """The error of tomllib, with its line in the same place as those of other errors."""
+    if found := re.fullmatch(r"(.*) \(at line (\d+), column (\d+)\)", str(error)):
+        return f"{file}, line {found[2]}: {found[1]} (column {found[3]})"
+    if found := re.fullmatch(r"(.*) \(at end of document\)", str(error)):
+        return f"{file}, line {len(text.rstrip().splitlines())}: {found[1]}"
+    return f"{file}: {error}"
 
 
 def _place(file: str, text: str, *path: str | int) -> str:

@@ -3,11 +3,15 @@
 import logging
 import os
 import shutil
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
+import program
 import pytest
+from card import Card
 
-from piapp import app, camera
+from piapp import app, camera, settings
 from piapp.web.guard import Site
 
 
@@ -47,6 +51,28 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(camera, "NOTICE_EVERY_S", 0.05)
     monkeypatch.setattr(camera, "FROZEN_S", 0.3)
     monkeypatch.setattr(camera, "BACKOFF_S", (0.05, 0.1))
+
+
+@pytest.fixture
+def card(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Card:
+    """In place of this computer's own settings."""
+    card = Card(tmp_path)
+    monkeypatch.setattr(settings, "SEARCHED", (card.here, card.main))
+    monkeypatch.setattr(settings, "BOOT", (card.firmware, card.boot))
+    return card
+
+
+@pytest.fixture
+def appliance(card: Card, monkeypatch: pytest.MonkeyPatch) -> Card:
+    """What is started as a program takes its settings from there."""
+    paths = [[str(path) for path in (card.here, card.main)], [str(path) for path in (card.firmware, card.boot)]]
+    script = (
+        "import pathlib, sys\nfrom piapp import settings\n"
+        f"settings.SEARCHED, settings.BOOT = (tuple(map(pathlib.Path, each)) for each in {paths!r})\n"
+        "from piapp.__main__ import main\nsys.exit(main(sys.argv[1:]))"
+    )
+    monkeypatch.setattr(program, "command", lambda *arguments: [sys.executable, "-c", script, *map(str, arguments)])
+    return card
 
 
 @pytest.fixture

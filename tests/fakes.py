@@ -125,10 +125,18 @@ class Running:
     loop: asyncio.AbstractEventLoop
     host: str = "127.0.0.1"
     ends: list[app.End] = field(default_factory=list)  # how it has ended, then
+    configs: list[Config] = field(default_factory=list)  # what it reads when it is told to: the last of these
+    asked: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
     def url(self) -> str:
         return f"http://{self.host}:{self.port}"
+
+    def reload(self, *cameras: CameraConfig, problem: str = "", **server: object) -> None:
+        """As after SIGHUP, with these settings; those of [server] that are not given stay."""
+        config = self.configs[-1]
+        self.configs.append(replace(config, server=replace(config.server, **server), cameras=cameras, problem=problem))  # type: ignore[arg-type]
+        self.loop.call_soon_threadsafe(self.asked.set)
 
 
 def free_port() -> int:
@@ -147,11 +155,13 @@ def serving(
     started, loops, failures = threading.Event(), list[asyncio.AbstractEventLoop](), list[BaseException]()
     stops: list[asyncio.Event] = []
     ends: list[app.End] = []
+    configs = [config]
+    reload = app.Reload(asyncio.Event(), lambda: configs[-1])
 
     async def run() -> None:
         loops.append(asyncio.get_running_loop())
         stops.append(asyncio.Event())
-        ends.append(await app.run(config, stops[0], opener=opener, started=started.set))
+        ends.append(await app.run(config, stops[0], opener=opener, started=started.set, reload=reload))
 
     def main() -> None:
         try:
@@ -166,7 +176,7 @@ def serving(
     started.wait()
     try:
         if not failures:
-            yield Running(config.server.port, loops[0], ends=ends)
+            yield Running(config.server.port, loops[0], ends=ends, configs=configs, asked=reload.asked)
     finally:
         with contextlib.suppress(RuntimeError):  # it has ended by itself
             loops[0].call_soon_threadsafe(stops[0].set)

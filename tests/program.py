@@ -75,6 +75,9 @@ class Program:
         """What it has logged so far."""
         return self._errors.read_text()
 
+    def tell(self, number: signal.Signals) -> None:
+        self._process.send_signal(number)
+
     def stop(self, number: signal.Signals) -> int:
         """The exit code after this signal."""
         began = time.monotonic()

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from piapp import config
+from piapp import config, settings
 from piapp.config import CameraConfig, Config, ServerConfig, Size
 from piapp.errors import ConfigError
 
@@ -29,21 +29,8 @@ def test_an_empty_file_means_the_defaults() -> None:
     assert config.parse("[server]\n[[camera]]\n", "config.toml") == Config()
 
 
-def test_no_file_means_the_defaults(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(config, "SEARCHED", (tmp_path / "one.toml", tmp_path / "two.toml"))
-    assert config.load() == Config() and Config().path is None
-
-
-def test_the_first_file_that_is_there_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(config, "SEARCHED", (tmp_path / "one.toml", tmp_path / "two.toml", tmp_path / "three.toml"))
-    (tmp_path / "one.toml").mkdir()  # a folder is no file
-    (tmp_path / "two.toml").write_text("[server]\nport = 2")
-    (tmp_path / "three.toml").write_text("[server]\nport = 3")
-    assert (config.load().server.port, config.load().path) == (2, tmp_path / "two.toml")
-    assert config.load(tmp_path / "three.toml").server.port == 3
-
-
 TAKES_SECONDS = "viewer_timeout_s = {} is not allowed: it takes a number of seconds from 1 to 3600"
+TAKES_ENCODER = 'is not allowed: it takes one of "auto", "hardware", "software"'
 TAKES_NAME = (
     'is not allowed: it takes up to 32 letters, digits, spaces, "-", "_" and ".", beginning with a letter or digit'
 )
@@ -96,6 +83,11 @@ def test_a_wrong_server_setting(setting: str, says: str) -> None:
         ("name = 7", f"name = 7 {TAKES_NAME}"),
         ('source = "webcam"', f'source = "webcam" {TAKES_SOURCE}'),
         ('source = ["usb"]', f'source = ["usb"] {TAKES_SOURCE}'),
+        ('encoder = "libav"', f'encoder = "libav" {TAKES_ENCODER}'),
+        ("encoder = true", f"encoder = true {TAKES_ENCODER}"),
+        ('encoder = ""', f'encoder = "" {TAKES_ENCODER}'),
+        ("tuning = 1", "tuning = 1 is not allowed: it takes text between quotes"),
+        ('tunning = "x"', "tunning is not a setting. Did you mean tuning?"),
         ("device = 0", "device = 0 is not allowed: it takes text between quotes"),
         ('resolution = "1281x720"', f'resolution = "1281x720" {TAKES_SIZE}'),
         ('resolution = "62x720"', f'resolution = "62x720" {TAKES_SIZE}'),
@@ -136,7 +128,11 @@ def test_a_wrong_section(text: str, says: str) -> None:
 
 @pytest.mark.parametrize("text", ["[server", "[server]\nhost = home", "[[camera]]\nname = “door”", f"x = {'[' * 9999}"])
 def test_what_is_not_toml(text: str) -> None:
-    assert re.fullmatch(r'config\.toml: .+\. Text stands between quotes, as in name = "door"', error_of(text))
+    assert re.fullmatch(r'config\.toml.*: .+\. Text stands between quotes, as in name = "door"', error_of(text))
+
+
+def test_the_line_that_is_not_toml() -> None:
+    assert error_of("[server]\n\nhost = home\n").startswith("config.toml, line 3: Invalid value (column 8). Text")
 
 
 @pytest.mark.parametrize(
@@ -156,6 +152,22 @@ def test_the_line_is_right_however_it_is_written(text: str, line: int) -> None:
     assert error_of(text).startswith(f"config.toml, line {line}: ")
 
 
+@pytest.mark.parametrize("encoder", ["auto", "hardware", "software"])
+def test_encoders(encoder: str) -> None:
+    assert config.parse(f'[[camera]]\nencoder = "{encoder}"', "").cameras[0].encoder == encoder
+
+
+def test_one_tuning_file_serves_all_cameras() -> None:
+    """libcamera reads only one."""
+    text = '[[camera]]\n[[camera]]\ntuning = "imx219_noir.json"\n[[camera]]\ntuning = "{}"\n'
+    assert [camera.tuning for camera in config.parse(text.format("imx219_noir.json"), "").cameras][1:] == [
+        "imx219_noir.json"
+    ] * 2
+    assert error_of(text.format("/home/pi/mine.json")) == (
+        "config.toml, line 5: there is one tuning file for all Pi cameras, and another camera names another"
+    )
+
+
 def test_cameras_have_names_of_their_own() -> None:
     cameras = config.parse('[[camera]]\n[[camera]]\n[[camera]]\nname = "door"', "").cameras
     assert [camera.name for camera in cameras] == ["camera", "camera2", "door"]
@@ -168,87 +180,6 @@ def test_cameras_have_names_of_their_own() -> None:
 @pytest.mark.parametrize("name", ["a", "0", "Tür 2", "front-door_1.left", "a" * 32, "玄関"])
 def test_a_name_that_is_allowed(name: str) -> None:
     assert config.parse(f'[[camera]]\nname = "{name}"', "").cameras[0].name == name
-
-
-@pytest.mark.parametrize(
-    "written",
-    [
-        b"[server]\r\nport = 81\r\n",
-        b"\xef\xbb\xbf[server]\nport = 81\n",
-        b"\xef\xbb\xbf[server]\r\nport = 81",
-    ],
-)
-def test_what_editors_do_to_a_file(tmp_path: Path, written: bytes) -> None:
-    path = tmp_path / "config.toml"
-    path.write_bytes(written)
-    assert config.load(path).server.port == 81
-    path.write_bytes(written.replace(b"81", b"0"))
-    with pytest.raises(ConfigError, match=re.escape(f"{path}, line 2: port = 0 is not allowed")):
-        config.load(path)
-
-
-def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="missing.toml cannot be read: No such file or directory"):
-        config.load(tmp_path / "missing.toml")
-    with pytest.raises(ConfigError, match="cannot be read: Is a directory"):
-        config.load(tmp_path)
-    (tmp_path / "utf16.toml").write_text("[server]", encoding="utf-16")
-    with pytest.raises(ConfigError, match="utf16.toml is not UTF-8 text: save it as UTF-8 in your editor"):
-        config.load(tmp_path / "utf16.toml")
-
-
-def rescued(tmp_path: Path, text: str | bytes) -> Config:
-    """What is made of a file that cannot be used."""
-    path = tmp_path / "config.toml"
-    path.write_bytes(text if isinstance(text, bytes) else text.encode())
-    with pytest.raises(ConfigError) as caught:
-        config.load(path)
-    made = config.rescue(path, caught.value)
-    assert (made.path, made.cameras) == (path, ())
-    assert str(caught.value) in made.problem
-    assert re.fullmatch(
-        r"piapp cannot use its settings\. .+[^.?][.?] Mend that, then start piapp again\.", made.problem
-    )
-    return made
-
-
-SERVER = '[server]\nhost = "::1"\nport = 81\nmax_viewers = 3\n'
-KEPT = ServerConfig(host="::1", port=81, max_viewers=3)
-
-
-@pytest.mark.parametrize(
-    ("text", "server"),
-    [
-        (SERVER + '[[camera]]\nsource = "tape"\n', KEPT),
-        (SERVER + "[[camera]]\nframerat = 5\n", KEPT),  # that one's error ends with a question
-        (SERVER + "[[camera]]\nname = hall\nframerate = 5\n", KEPT),
-        (SERVER + "nonsense", KEPT),
-        (SERVER + "[[camera]\n" * 50, KEPT),
-        (SERVER.replace("\n", "\r\n") + "x\r\n", KEPT),
-        ("\ufeff" + SERVER + "allowed_host = 1\n", KEPT),
-        (SERVER + "allowed_hosts = 1\nviewer_timeout_s = []\n", KEPT),
-        (SERVER.replace("81", "0"), ServerConfig(host="::1", max_viewers=3)),
-        ("x\n[server]\nport = 81\n", ServerConfig()),
-        ("server = 5\n", ServerConfig()),
-        ('server = "port"\n', ServerConfig()),
-        ("[[server]]\nport = 81\n", ServerConfig()),
-        ("camera = []\n", ServerConfig()),
-        ("x = " + "[" * 3000, ServerConfig()),
-        (b"\xff\xfe", ServerConfig()),
-    ],
-)
-def test_of_a_file_that_cannot_be_used_the_server_is_kept_as_far_as_it_goes(
-    tmp_path: Path, text: str | bytes, server: ServerConfig
-) -> None:
-    made = rescued(tmp_path, text)
-    assert made.server == server
-    after = config.override(made, {"port": 82, "source": "usb", "device": "/dev/video0"})
-    assert after == dataclasses.replace(made, server=dataclasses.replace(server, port=82))
-
-
-def test_a_file_that_is_gone_meanwhile_is_rescued(tmp_path: Path) -> None:
-    made = config.rescue(tmp_path / "config.toml", ConfigError("config.toml, line 1: port = 0 is not allowed"))
-    assert made.server == ServerConfig() and "port = 0" in made.problem
 
 
 def test_options_lie_over_the_file() -> None:
@@ -325,27 +256,6 @@ def test_no_text_brings_another_error_than_config_error(text: str) -> None:
     outcome(text)
 
 
-@given(st.text("[]server camera=\"'\n\r\t#.{},0159xport"), st.integers(0, 60))
-def test_whatever_is_in_a_file_it_is_rescued(tmp_path_factory: pytest.TempPathFactory, text: str, cut: int) -> None:
-    path = tmp_path_factory.getbasetemp() / "rescued.toml"
-    path.write_bytes((SERVER[:cut] + text).encode())
-    try:
-        config.load(path)
-    except ConfigError as error:
-        made = config.rescue(path, error)
-        assert made.problem and isinstance(made.server.host, str) and 1 <= made.server.port <= 65535
-
-
-@given(st.binary(max_size=50))
-def test_no_bytes_bring_another_error_than_config_error(tmp_path_factory: pytest.TempPathFactory, junk: bytes) -> None:
-    path = tmp_path_factory.getbasetemp() / "junk.toml"
-    path.write_bytes(junk)
-    try:
-        config.load(path)
-    except ConfigError as error:
-        assert str(error).startswith(str(path))
-
-
 @given(table=st.sampled_from(["[server]", "[[camera]]"]), key=keys, value=values, above=st.integers(0, 3))
 def test_a_refused_value_is_named_with_its_line(table: str, key: str, value: Any, above: int) -> None:
     if error := outcome("# above\n" * above + f"{table}\n\n{quoted(key)} = {toml(value)}\n\n# below\n"):
@@ -376,6 +286,7 @@ cameras = st.builds(
     hflip=st.booleans(),
     vflip=st.booleans(),
     rotation=st.sampled_from([0, 90, 180, 270]),
+    encoder=st.sampled_from(["auto", "hardware", "software"]),
     idle_stop_s=st.floats(0, 86400),
 )
 
@@ -396,7 +307,7 @@ def test_the_shipped_file_shows_every_setting_at_its_default() -> None:
     assert len(raw["camera"]) == 1
     for name, shown in (("server", raw["server"]), ("camera", raw["camera"][0])):
         assert list(shown) == list(config.rules(config.TABLES[name])), f"the settings of {name}, in their order"
-    assert dataclasses.replace(config.load(SHIPPED), path=None) == Config()
+    assert dataclasses.replace(settings.load(SHIPPED), files=()) == Config()
 
 
 def test_the_shipped_file_has_a_comment_above_every_setting() -> None:

@@ -18,6 +18,7 @@ from wire import Stream, ask, patch
 from piapp import __main__, app, camera, stuck
 from piapp.camera import Camera
 from piapp.config import CameraConfig, Config, ServerConfig
+from piapp.last_good import Settings
 from piapp.web.guard import Site
 
 HANGING = Path(__file__).with_name("hanging.py")
@@ -87,13 +88,13 @@ def test_it_takes_its_own_place(by_itself: None, hanging: Hanging) -> None:
 
 
 def test_a_signal_that_comes_meanwhile_ends_it_for_good(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def run(settings: Config, stopping: asyncio.Event, *, state_path: Path | None) -> app.End:
+    async def run(settings: Config, stopping: asyncio.Event, **_: object) -> app.End:
         signal.raise_signal(signal.SIGTERM)
         await stopping.wait()
         return app.End(restart=True, clean=True)
 
     monkeypatch.setattr(app, "run", run)
-    assert asyncio.run(__main__._run(Config())) == app.End(restart=False, clean=True)
+    assert asyncio.run(__main__._run(Settings(None, {}, None), None)) == app.End(restart=False, clean=True)
 
 
 # --- several cameras ---

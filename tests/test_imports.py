@@ -28,12 +28,17 @@ ARROWS: dict[str, set[str]] = {
     "tasks": set(),
     "camera": {"chosen", "counts", "faults", "frame", "hub", "notice", "run", "sources", "stuck", "tasks"},
     "state": {"camera", "chosen"},  # what users chose, kept on disk
+    "report": {"camera"},
+    "settings": set(),
+    "last_good": {"settings", "state"},
     "consumers": {"camera", "frame"},
     "web": {"camera", "consumers", "frame"},
     "system": set(),
-    "check": {"camera", "frame", "hub", "sources", "system", "web"},  # opens sources and the port to say what works
-    "app": {"camera", "consumers", "frame", "hub", "sources", "state", "system", "web"},  # builds everything
-    "__main__": {"app", "check", "state"},
+    # opens sources and the port to say what works
+    "check": {"camera", "frame", "hub", "settings", "sources", "system", "web"},
+    # builds everything
+    "app": {"camera", "consumers", "frame", "hub", "report", "sources", "state", "system", "tasks", "web"},
+    "__main__": {"app", "check", "last_good", "state"},
     "__init__": set(),
 }
 ANYONE = {"config", "errors", "__init__"}

@@ -99,9 +99,9 @@ def test_wrong_settings_elsewhere(tmp_path: Path) -> None:
     assert f"{file} cannot be read" in one_line(call(tmp_path, "--config", file))
     assert f"{tmp_path} cannot be read" in one_line(call(tmp_path, "--config", tmp_path))
     file.write_bytes(b"\xff\xfe\x00")
-    assert f"{file} is not UTF-8" in one_line(call(tmp_path, "check", "--config", file))
+    assert f"{file}, line 1: this is not UTF-8" in one_line(call(tmp_path, "check", "--config", file))
     with Program(tmp_path, "--config", file) as program:
-        assert f"{file} is not UTF-8" in ask(program.port, "/stream").sentence()
+        assert f"{file}, line 1: this is not UTF-8" in ask(program.port, "/stream").sentence()
 
 
 def test_of_wrong_settings_the_right_ones_hold(tmp_path: Path) -> None:

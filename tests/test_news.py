@@ -24,6 +24,7 @@ class Page:
     def __init__(self) -> None:
         self.messages = list[tuple[str, bytes]]()
         self.sweeps = 0
+        self.renewed = 0
         self.told = asyncio.Event()
         self.on_tell: Callable[[], object] = lambda: None
 
@@ -35,6 +36,9 @@ class Page:
     def sweep(self) -> None:
         self.sweeps += 1
         self.told.set()
+
+    def renew(self) -> None:
+        self.renewed += 1
 
     def kinds(self) -> list[str]:
         return [kind for kind, _ in self.messages]
@@ -193,6 +197,38 @@ def test_controls_that_change_while_nobody_reads_are_told_to_who_comes_next() ->
         told.leave(page)
 
     run(test)
+
+
+def test_cameras_come_and_go() -> None:
+    async def test(cameras: list[Camera], device: FakeDevice) -> None:
+        one, two, three = cameras
+        told, pages = News([one, two], ""), [Page(), Page()]
+
+        def ids() -> dict[str, int]:
+            return {camera["name"]: camera["id"] for camera in pages[0].newest("state")["cameras"]}
+
+        for page in pages:
+            told.join(page)
+            page.messages.clear()
+        told.change([three, two], "")
+        assert pages[0].kinds() == pages[1].kinds() == ["state", "controls three"]
+        assert ids() == told.ids == {"three": 2, "two": 1} and list(ids()) == ["three", "two"]
+        assert not one.listeners and len(two.listeners) == len(three.listeners) == 1
+        assert [page.renewed for page in pages] == [1, 1]
+        told.change([three, two], "Mend it.")
+        assert pages[0].newest("state")["problem"] == "Mend it."
+        assert [page.renewed for page in pages] == [1, 1]  # the cameras are the same
+        told.change([], "")
+        assert ids() == {} and not two.listeners and not three.listeners
+        for page in pages:
+            told.leave(page)
+        told.change([one], "")  # nobody hears it
+        assert not one.listeners
+        told.join(pages[0])
+        assert ids() == {"one": 3} and len(one.listeners) == 1  # no number comes twice
+        told.leave(pages[0])
+
+    run(test, "one", "two", "three")
 
 
 def test_the_heartbeat(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -59,6 +59,20 @@ class Site:
         files = (file.read_bytes() for file in sorted(PAGE.rglob("*")) if file.is_file())
         self.page_version = hashlib.sha256(b"".join(files)).hexdigest()[:16]
 
+    def change(self, config: ServerConfig, cameras: dict[str, Camera], problem: str) -> None:
+        """Other settings, and other cameras: streams of those that are gone end, pages show those that are there."""
+        self.config, self.cameras, self.problem = config, cameras, problem
+        before = self.broadcasts
+        stay = {name: each for name, each in before.items() if cameras.get(name) is each.camera}
+        for broadcast in stay.values():
+            broadcast.viewer_timeout_s = config.viewer_timeout_s
+        self.broadcasts = {
+            name: stay.get(name) or Broadcast(camera, config.viewer_timeout_s) for name, camera in cameras.items()
+        }
+        for broadcast in set(before.values()) - set(stay.values()):
+            broadcast.end()
+        self.news.change(cameras.values(), problem)
+
     def full(self, *but: Connection | None) -> bool:
         """Whether there is no place for one more viewer, when these do not count."""
         return sum(viewer.has_place for viewer in self.connections.difference(but)) >= self.config.max_viewers

@@ -51,6 +51,7 @@ class Feed:
     def __init__(self, page: "Page", number: int, broadcast: Broadcast) -> None:
         """`number`: the camera's id in messages."""
         self.page = page
+        self.number = number
         self.broadcast = broadcast
         self.served = 0.0  # when the newest picture was written, in loop time
         self.under_way: dict[int, Written] = {}  # by frame number, until it is acknowledged
@@ -67,6 +68,9 @@ class Feed:
 
     def sweep(self, timeout_s: float) -> None:
         self._tally.sweep()
+
+    def end(self) -> None:
+        self.page.lose(self)
 
     def describe(self) -> dict[str, Any]:
         return self._tally.describe()
@@ -103,6 +107,7 @@ class Page(Connection):
         """`client` tells pages apart: a new connection of the same page takes the place of its old one."""
         super().__init__(sock, address, agent, site.connections)
         self._feeds: dict[int, Feed] = {}  # of the cameras in sight, by their ids
+        self._wanted: list[str] = []  # the names of those
         self._site = site
         self._client = client
         self._reader = websocket.Reader()
@@ -117,18 +122,26 @@ class Page(Connection):
         """Say hello, or why not."""
         if self.closed:
             return
-        pages, limit = self._site.pages, self._site.config.max_viewers
+        pages = self._site.pages
         old = pages.get(self._client)
         if self._site.full(self, old):
             self.tell("refused", text({"type": "refused", "why": self._site.full_sentence()}))
             self._end(CloseCode.TRY_AGAIN_LATER, "too many viewers")
             return
-        self.tell("hello", text({"type": "hello", "page": self._site.page_version, "max_viewers": limit}))
+        self._greet()
         if not self.closed:
             if old:
                 old.close("(its page has a new connection)", abort=True)
             pages[self._client] = self
             self._site.news.join(self)
+
+    def _greet(self) -> None:
+        limit = self._site.config.max_viewers
+        self.tell("hello", text({"type": "hello", "page": self._site.page_version, "max_viewers": limit}))
+
+    def renew(self) -> None:
+        self._greet()  # then the page expects pictures to count from 1 again
+        self._watch(self._wanted)
 
     def tell(self, kind: str, message: bytes) -> None:
         if self.closed:
@@ -237,14 +250,20 @@ class Page(Connection):
                 raise _misunderstood()
 
     def _watch(self, names: list[str]) -> None:
-        """From now on pictures of these. Names of cameras that are gone are left out."""
-        for number, (name, broadcast) in enumerate(self._site.broadcasts.items()):
+        """From now on pictures of these. Names of cameras that are not there are left out, until they come."""
+        self._wanted = names
+        for name, broadcast in self._site.broadcasts.items():
+            number = self._site.news.ids[name]
             # closed: when it is broken, that shows while feeds are added
             if name in names and number not in self._feeds and not self.closed:
                 feed = self._feeds[number] = Feed(self, number, broadcast)
                 broadcast.add(feed)
             elif name not in names and number in self._feeds:
                 broadcast.remove(self._feeds.pop(number))
+
+    def lose(self, feed: Feed) -> None:
+        """Its camera is gone."""
+        feed.broadcast.remove(self._feeds.pop(feed.number))
 
     def _leave(self) -> None:
         self._watch([])

@@ -5,6 +5,7 @@ is made once, whatever the number of pages.
 """
 
 import asyncio
+import itertools
 import json
 import time
 from collections.abc import Iterable
@@ -26,14 +27,19 @@ class Reader(Protocol):
     def sweep(self) -> None:
         """A second has passed."""
 
+    def renew(self) -> None:
+        """There are other cameras: what is known of those there were is void, even where they have the same name."""
+
 
 class News:
     """Listens to the cameras only while there are readers. Event loop only."""
 
     def __init__(self, cameras: Iterable[Camera], problem: str) -> None:
-        """A camera's id is its place among `cameras`. `problem`: what keeps piapp from working as it was set up."""
+        """`problem`: what keeps piapp from working as it was set up."""
         self._cameras = tuple(cameras)
         self._problem = problem
+        self._count = itertools.count()
+        self.ids = {camera.name: next(self._count) for camera in self._cameras}  # of cameras; none comes twice
         self._readers: set[Reader] = set()
         self._controls: dict[str, object] = {}  # of each camera, as the readers know them
         self._loop = asyncio.get_running_loop()
@@ -62,6 +68,26 @@ class News:
                     handle.cancel()
             self._heartbeat = self._coming = None
 
+    def change(self, cameras: Iterable[Camera], problem: str) -> None:
+        """Cameras have come or gone, or `problem` is another one. Whoever reads is told."""
+        before, self._cameras, self._problem = self._cameras, tuple(cameras), problem
+        gone, new = set(before).difference(self._cameras), set(self._cameras).difference(before)
+        known = {camera: self.ids[camera.name] for camera in before}
+        self.ids = {each.name: known[each] if each in known else next(self._count) for each in self._cameras}
+        for camera in gone:
+            camera.listeners.discard(self._on_change)
+        if not self._readers:
+            return
+        for camera in new:
+            camera.listeners.add(self._on_change)
+        if gone or new:
+            for reader in tuple(self._readers):
+                reader.renew()
+        self._tell_all("state", self._state())
+        for camera in new:
+            self._controls[camera.name] = camera.controls
+            self._tell_all(f"controls {camera.name}", _controls(camera))
+
     def _on_change(self) -> None:
         if self._coming is None:
             self._coming = self._loop.call_soon(self._tell)
@@ -85,7 +111,7 @@ class News:
             reader.tell(kind, message)
 
     def _state(self) -> bytes:
-        cameras = [{"id": number, **camera.summary()} for number, camera in enumerate(self._cameras)]
+        cameras = [{"id": self.ids[camera.name], **camera.summary()} for camera in self._cameras]
         return text({"type": "state", "problem": self._problem, "now_ms": now_ms(), "cameras": cameras})
 
 

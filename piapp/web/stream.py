@@ -28,6 +28,9 @@ class Receiver(Protocol):
     def sweep(self, timeout_s: float) -> None:
         """A second has passed: measure the rate; go away if it has taken nothing for so long."""
 
+    def end(self) -> None:
+        """There will be no more frames, ever: go away."""
+
     def describe(self) -> dict[str, Any]:
         """As a watcher of its camera."""
 
@@ -150,7 +153,7 @@ class Broadcast:
         self.arrived = 0.0  # when it came, in loop time
         self.interval_s = 1 / camera.config.framerate  # between two frames: measured, smoothed
         self._parts: dict[Callable[[Frame], bytes], bytes] = {}  # of that frame, each made when it is first wanted
-        self._viewer_timeout_s = viewer_timeout_s
+        self.viewer_timeout_s = viewer_timeout_s
         self._loop = asyncio.get_running_loop()
         self._sweeping: asyncio.TimerHandle | None = None
 
@@ -174,6 +177,11 @@ class Broadcast:
             if self._sweeping:
                 self._sweeping.cancel()
 
+    def end(self) -> None:
+        """The camera is gone."""
+        for receiver in tuple(self.receivers):
+            receiver.end()
+
     def part(self, make: Callable[[Frame], bytes]) -> bytes:
         """The newest frame as it goes over the wire: one object for all who want it made so."""
         if self.frame is None:
@@ -195,4 +203,4 @@ class Broadcast:
     def _sweep(self) -> None:
         self._sweeping = self._loop.call_later(SWEEP_S, self._sweep)
         for receiver in tuple(self.receivers):
-            receiver.sweep(self._viewer_timeout_s)
+            receiver.sweep(self.viewer_timeout_s)

@@ -71,7 +71,8 @@ function row(control, make) {
 }
 
 // Sends changes: one request at a time, and then whatever is newest, so that nothing queues up while a slider moves.
-function sender(name, answered, failed) {
+// The answer may be older than what the socket told.
+function sender(name, failed) {
   let next = {};
   let busy = false;
   return async (values) => {
@@ -81,7 +82,7 @@ function sender(name, answered, failed) {
     while (Object.keys(next).length) {
       const controls = next;
       next = {};
-      await change(name, { controls }).then(answered, failed);
+      await change(name, { controls }).catch(failed);
     }
     busy = false;
   };
@@ -93,7 +94,7 @@ export function showControls(place, { name }, say) {
   let rows = [];
   let timer = 0;
   const resetAll = element("button", { className: "all" }, "Reset all");
-  const send = sender(name, (camera) => declare(camera.controls), (error) => say(error.message));
+  const send = sender(name, (error) => say(error.message));
 
   function make(values) {
     send(values);
