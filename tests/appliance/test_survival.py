@@ -12,8 +12,8 @@ from .machine import Machine
 VIEWERS = 50
 END = (  # in place of where it has begun to serve
     "piapp/app.py",
-    "    sockets = server.bind(",
-    "    import os\n    os._exit(75)\n    sockets = server.bind(",
+    "    systemd = Systemd()",
+    "    import os\n    os._exit(75)\n    systemd = Systemd()",
 )
 
 

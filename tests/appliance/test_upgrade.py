@@ -10,7 +10,7 @@ from .conftest import other_version
 from .machine import CHECKOUT, Failed, Machine
 
 SETTINGS = "/etc/piapp/config.toml"
-STARTS = ("piapp/app.py", "    sockets = server.bind(", '    raise RuntimeError("broken")\n    sockets = server.bind(')
+STARTS = ("piapp/app.py", "    systemd = Systemd()", '    raise RuntimeError("broken")\n    systemd = Systemd()')
 TAKES = "        self._waiting = asyncio.create_task("
 PICTURES = ("piapp/web/pictures.py", TAKES, f'        raise RuntimeError("broken")\n{TAKES}')
 
