@@ -8,6 +8,7 @@ import pty
 import signal
 import socket
 import subprocess
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -121,11 +122,19 @@ def test_a_new_camera_may_have_the_device_of_an_old_one() -> None:
             assert (device.openings, device.open) == (2, 1)
 
 
+@pytest.fixture
+def stuck() -> Iterator[FakeDevice]:
+    """The yard's, which a test may have hang; afterwards it lets go."""
+    device = FakeDevice(pattern_jpegs(2))
+    yield device
+    device.hangs.set()
+    until(lambda: not any(thread.name == "camera yard" for thread in threading.enumerate()))
+
+
 def test_a_device_that_does_not_let_go_keeps_nobody_waiting_for_ever(
-    monkeypatch: pytest.MonkeyPatch, house: Running, devices: dict[str, Numbered]
+    monkeypatch: pytest.MonkeyPatch, house: Running, devices: dict[str, Numbered], stuck: FakeDevice
 ) -> None:
     monkeypatch.setattr(app, "STOP_LIMIT_S", 0.1)
-    stuck = FakeDevice(pattern_jpegs(2))
     stuck.hangs.clear()
     devices["yard"] = stuck  # type: ignore[assignment]
     house.reload(HALL, OTHER_YARD)
@@ -140,18 +149,16 @@ def test_a_device_that_does_not_let_go_keeps_nobody_waiting_for_ever(
         hall.take(3)
 
 
-def test_the_end_may_come_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_end_may_come_meanwhile(monkeypatch: pytest.MonkeyPatch, stuck: FakeDevice) -> None:
     """While a camera is closed for good; the one in its place is never opened."""
     monkeypatch.setattr(app, "STOP_LIMIT_S", 0.3)
-    device = FakeDevice(pattern_jpegs(2))
-    with serving(lambda _: device, (YARD,)) as running, Stream(running.port, "/cameras/yard/stream") as yard:
+    with serving(lambda _: stuck, (YARD,)) as running, Stream(running.port, "/cameras/yard/stream") as yard:
         next(yard)
-        device.hangs.clear()
+        stuck.hangs.clear()
         running.reload(OTHER_YARD)
         assert ended(yard)
     assert running.ends == [app.End(restart=False, clean=False)]
-    device.hangs.set()
-    assert device.openings == 1
+    assert stuck.openings == 1
 
 
 def test_what_a_user_has_switched_stays_so(house: Running) -> None:
