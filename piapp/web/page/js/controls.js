@@ -5,7 +5,7 @@ import { element, time } from "./words.js";
 
 const HOLD_MS = 1000; // for so long after a change the camera may still tell the value from before
 
-// By kind: the elements to change a control with, which call `choose` with a new value, and `put` for the value that is
+// By kind: the elements to change it with, which call `choose` with a new value, and `put` for the value that is
 // to be seen in them. `about`: name and id.
 const INPUTS = { range, switch: toggle, choice, action };
 
@@ -71,7 +71,7 @@ function row(control, make) {
 }
 
 // Sends changes: one request at a time, and then whatever is newest, so that nothing queues up while a slider moves.
-// The answer may be older than what the socket told.
+// Answers may be old.
 function sender(name, failed) {
   let next = {};
   let busy = false;
@@ -126,6 +126,7 @@ export function showControls(place, { name }, say) {
     refresh();
   }
 
-  resetAll.onclick = () => make(Object.fromEntries(declared.filter(isChanged).map(({ name }) => [name, null])));
+  const usual = ({ kind, name }) => (kind === "action" ? [] : [[name, null]]);
+  resetAll.onclick = () => make(Object.fromEntries(declared.flatMap(usual)));
   return { declare, stop: () => clearTimeout(timer) };
 }
