@@ -261,23 +261,27 @@ class PiCamera(Source):
 
     # --- full pictures ---
 
-    def _take_stills(self) -> None:
-        """One for all who have asked until now."""
+    def _who_waits(self) -> list[tuple[Future[Still], int]]:
+        """Who has asked until now, and when, but for those who have given up. Each is told of once."""
         asked = []
         with contextlib.suppress(Empty):
             while True:
                 asked.append(self._stills.get_nowait())
-        waiting = [future for future, _ in asked if future.set_running_or_notify_cancel()]
+        return [(future, asked_ns) for future, asked_ns in asked if future.set_running_or_notify_cancel()]
+
+    def _take_stills(self) -> None:
+        """One for all who wait."""
+        waiting = self._who_waits()
         if not waiting:
             return
         try:
-            still = self._take_still(max(asked_ns for _, asked_ns in asked))
+            still = self._take_still(max(asked_ns for _, asked_ns in waiting))
         except Exception as error:
             log.warning("%s: no full picture: %s", self.config.name, error)
-            for future in waiting:
+            for future, _ in waiting:
                 future.set_exception(SourceError("Full picture failed", str(error)))
         else:
-            for future in waiting:
+            for future, _ in waiting:
                 future.set_result(still)
 
     def _take_still(self, after_ns: int) -> Still:
@@ -291,11 +295,8 @@ class PiCamera(Source):
             return Still(file.getvalue(), caught.metadata["SensorTimestamp"], *size)
 
     def _refuse_stills(self) -> None:
-        with contextlib.suppress(Empty):
-            while True:
-                future, _ = self._stills.get_nowait()
-                if future.set_running_or_notify_cancel():
-                    future.set_exception(SourceError("Camera is closed", "try again"))
+        for future, _ in self._who_waits():
+            future.set_exception(SourceError("Camera is closed", "try again"))
 
 
 class Stream(NamedTuple):

@@ -2,7 +2,6 @@
 
 import contextlib
 import errno
-import logging
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,8 +9,6 @@ from typing import Any
 
 from piapp.errors import DeviceStuck, SourceError
 from piapp.sources import pi_found
-
-log = logging.getLogger(__name__)
 
 PROC = Path("/proc")
 

@@ -99,7 +99,7 @@ def _lacks(size: Size, device: Path) -> str:
         with v4l2.opened(device) as fd:
             name = v4l2.name(fd)
     except FileNotFoundError:
-        return "this computer has no hardware for it"  # a Pi 5 does not
+        name = ""  # as on a Pi 5
     except OSError as error:
         return f"{device} cannot be opened, {(error.strerror or str(error)).lower()}"
     if name != HARDWARE_NAME:
