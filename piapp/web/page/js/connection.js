@@ -9,7 +9,7 @@ import { time } from "./words.js";
 
 const TICK_MS = 250;
 const PING_MS = 1000;
-const PATIENCE_MS = [250, 2000]; // connecting may hang on what was begun in a blackout
+const PATIENCE_MS = [250, 2000]; // what began in a blackout may hang
 const SILENCE_MS = [2000, 16000]; // the longer where one picture takes so long
 const SHORT_LIFE_MS = 10000;
 const NOTICE_MS = 1000; // connecting is not worth a word for so long
@@ -28,7 +28,7 @@ let heard = 0;
 let pinged = 0;
 let ticked = time();
 let silenceMs = SILENCE_MS[0];
-let patience = PATIENCE_MS[0];
+let patience = 4 * PATIENCE_MS[1]; // the page has just come
 let failures = 0; // one after the other
 let isHopeless = false; // as TRIES says
 let isLost = false; // and the page knows
@@ -94,7 +94,7 @@ function ping() {
 
 function tick() {
   const now = time();
-  // A late tick: the computer was asleep. What the server has said is still to be read.
+  // A late tick: the computer slept. What the server has said is still to be read.
   if (now - ticked > 4 * TICK_MS) heard = Math.max(heard, now - SILENCE_MS[0] / 2);
   ticked = now;
   if (!greeted && !isLost && !isHopeless && now - began > NOTICE_MS) sayLost(LOST);
@@ -139,7 +139,7 @@ function seek(delayMs) {
   probe.start(connect, delayMs);
 }
 
-// Without waiting for the other side, which may not be there.
+// Without waiting for the other side, which may be gone.
 function drop() {
   greeted = false;
   if (!socket) return;
