@@ -24,7 +24,7 @@ from piapp import chosen, notice, stuck, tasks
 from piapp.chosen import Chosen, Kept
 from piapp.config import CameraConfig, Size
 from piapp.counts import Counts
-from piapp.errors import DeviceStuck, NoFreshFrame, SourceError
+from piapp.errors import DeviceAway, DeviceStuck, NoFreshFrame, SourceError
 from piapp.faults import Faults
 from piapp.frame import Frame
 from piapp.hub import Hub
@@ -38,6 +38,7 @@ log = logging.getLogger(__name__)
 FIRST_FRAME_LIMIT_S = 20.0  # opening a Pi camera on a small board takes several seconds
 FROZEN_S, FROZEN_FRAMES = 3.0, 5  # a fault: no frame for so long, whichever is longer
 BACKOFF_S = (0.5, 30.0)  # first and longest pause before the next try; it doubles in between
+AWAY_S = 2.0  # the longest for a device that is away: who has plugged it in looks at the page
 STEADY_S = 10.0  # after running so long the next fault begins with the first pause again
 STOP_LIMIT_S = 5.0
 NOTICE_EVERY_S = 1.0
@@ -285,7 +286,7 @@ class Camera:
             listener()
 
     async def _supervise(self) -> None:
-        pause, longest = BACKOFF_S
+        pause = BACKOFF_S[0]
         while True:
             while not self._wanted():
                 self._enter_unwanted()
@@ -308,10 +309,11 @@ class Camera:
             if not await self._end(run):
                 await self._while_hung(run)
             if unasked:
+                longest = AWAY_S if isinstance(error, DeviceAway) else BACKOFF_S[1]
                 if self._stuck.reason and self.on and self.watchers:
                     self._stuck.ask(self._stuck.reason)
                     pause = longest
-                await self._while_wanted(pause)
+                await self._while_wanted(min(pause, longest))
                 pause = min(pause * 2, longest)
             self._learn(run)
             self._run = None

@@ -4,6 +4,7 @@ PiappError
 ├── ConfigError        the settings are wrong; str() is for the person who wrote them
 ├── ListenError        the port cannot be had
 ├── SourceError        a device cannot be opened, or has failed; a Camera restarts it
+│   ├── DeviceAway     there is none, or another program has it; may change at any moment
 │   └── DeviceStuck    it is there and does not work; after some of these only a new process helps
 ├── Unsupported        a camera has no such control or pictures, or a control does not take that value
 └── NoFreshFrame       no picture came within the time that a snapshot may take
@@ -29,6 +30,10 @@ class SourceError(PiappError):
         super().__init__(f"{what}: {hint}")
         self.what = what
         self.hint = hint
+
+
+class DeviceAway(SourceError):
+    """Nothing is there to be opened, or somebody else has it. To look again costs next to nothing: it is done often."""
 
 
 class DeviceStuck(SourceError):

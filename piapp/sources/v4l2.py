@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from piapp.config import Size
-from piapp.errors import SourceError
+from piapp.errors import DeviceAway, SourceError
 
 DEV, SYSFS = Path("/dev"), Path("/sys/class/video4linux")
 
@@ -83,7 +83,7 @@ def find_path(device: str, dev: Path = DEV, sysfs: Path = SYSFS) -> str:
     if not device:
         cameras = find_cameras(dev, sysfs)
         if not cameras:
-            raise SourceError("Camera not found", "plug it in, or set device in config.toml")
+            raise DeviceAway("Camera not found", "plug it in, or set device in config.toml")
         return cameras[0].path
     if "/" in device:
         return device
@@ -118,11 +118,11 @@ def check(path: str) -> None:
 def _raise_for(error: OSError, path: str) -> None:
     """The SourceError for what the kernel answered; nothing for answers that need not mean trouble."""
     if error.errno in (errno.ENOENT, errno.ENODEV, errno.ENXIO):
-        raise SourceError("Camera not found", f"plug it in, or set device in config.toml ({path})") from error
+        raise DeviceAway("Camera not found", f"plug it in, or set device in config.toml ({path})") from error
     if error.errno in (errno.EACCES, errno.EPERM):
         raise SourceError("Camera cannot be opened", f"add the user to group video ({path})") from error
     if error.errno == errno.EBUSY:
-        raise SourceError("Camera is in use", "another program uses it: close that program") from error
+        raise DeviceAway("Camera is in use", "another program uses it: close that program") from error
     if error.errno in (errno.ENOTTY, errno.EISDIR):
         raise _no_camera(path) from error
 

@@ -13,7 +13,7 @@ from fakes import FakeDevice, unplugged
 from piapp import camera as module
 from piapp.camera import Camera, State
 from piapp.config import CameraConfig
-from piapp.errors import SourceError
+from piapp.errors import DeviceAway, SourceError
 from piapp.sources.source import Publish, Source
 
 from .case import (
@@ -122,6 +122,30 @@ async def test_after_a_steady_run_the_pauses_begin_anew(monkeypatch: pytest.Monk
         await opened(device, len(steady) + 1)
     await camera.stop(LIMIT_S)
     assert pauses.seconds == [0.5, 1, 0.5, 1, 0.5, 0.5]
+
+
+@in_loop
+async def test_for_a_device_that_is_away_the_pauses_stay_short(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "BACKOFF_S", (0.5, 30.0))
+    monkeypatch.setattr(module, "AWAY_S", 2.0)
+    pauses, device = Pauses(monkeypatch), Hand()
+
+    class Away(HandSource):
+        def run(self, publish: Publish, stopping: threading.Event) -> None:
+            if device.openings > 5:
+                raise unplugged()
+            raise DeviceAway("Camera not found", "plug it in")
+
+    def open_source() -> Source:
+        device.openings += 1
+        return Away(device)
+
+    camera = Camera(CameraConfig(name="door"), open_source)
+    camera.start()
+    with camera.watching(Watcher()):
+        await becomes(lambda: len(pauses.seconds) >= 9)
+    await camera.stop(LIMIT_S)
+    assert pauses.seconds[:9] == [0.5, 1, 2, 2, 2, 2, 4, 8, 16]  # it is back, and broken: they go on from there
 
 
 @in_loop
