@@ -35,7 +35,7 @@ from piapp.stuck import Stuck
 
 log = logging.getLogger(__name__)
 
-FIRST_FRAME_LIMIT_S = 20.0  # opening a Pi camera on a small board takes several seconds
+LOAD_LIMIT_S, FIRST_FRAME_LIMIT_S = 60.0, 20.0  # OpenCV from a small board's cold card; then a Pi camera's opening
 FROZEN_S, FROZEN_FRAMES = 3.0, 5  # a fault: no frame for so long, whichever is longer
 BACKOFF_S = (0.5, 30.0)  # first and longest pause before the next try; it doubles in between
 AWAY_S = 2.0  # the longest for a device that is away: who has plugged it in looks at the page
@@ -330,7 +330,7 @@ class Camera:
                     log.info("%s: running: %s", self.name, run.source.negotiated)
             if run.ended.is_set():
                 return run.error
-            limit_s = self._frozen_s if run.frames else FIRST_FRAME_LIMIT_S
+            limit_s = self._frozen_s if run.frames else FIRST_FRAME_LIMIT_S if run.source else LOAD_LIMIT_S
             left_s = limit_s - (time.monotonic_ns() - run.last_ns) / 1e9
             if left_s <= 0:
                 what = "Camera stopped sending pictures" if run.frames else "Camera does not send any picture"

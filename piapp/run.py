@@ -18,9 +18,9 @@ log = logging.getLogger(__name__)
 class Run:
     """Begins with its making; ends when the source returns or fails. The attributes may be read from anywhere.
 
-    `nudge` is set in the event loop at the first frame, when the source has changed its controls, and at the end. Once
-    stop() was called nothing is published any more, so that a thread that hangs in its driver cannot come back with an
-    old picture.
+    `nudge` is set in the event loop when the source is made, at the first frame, when the source has changed its
+    controls, and at the end. Once stop() was called nothing is published any more, so that a thread that hangs in its
+    driver cannot come back with an old picture.
     """
 
     def __init__(
@@ -33,10 +33,10 @@ class Run:
     ) -> None:
         """`changes` are for the source's controls, before its first frame."""
         self.stopping = threading.Event()
-        self.last_ns = time.monotonic_ns()  # when the newest frame came; before the first one, when this began
+        self.last_ns = time.monotonic_ns()  # when the newest frame came; before the first one, when the source was made
         self.frames = 0
         self.bytes = 0
-        self.source: Source | None = None  # None until the thread has made it
+        self.source: Source | None = None  # None until the thread has made and loaded it
         self.error: SourceError | None = None
         self.ended = asyncio.Event()
         self._open_source, self._hub, self._nudge = open_source, hub, nudge
@@ -50,7 +50,7 @@ class Run:
 
     @property
     def lasted_s(self) -> float:
-        """From the start to the newest frame."""
+        """From the making of the source to the newest frame."""
         return (self.last_ns - self._started_ns) / 1e9
 
     @property
@@ -116,9 +116,12 @@ class Run:
     def _main(self) -> None:
         try:
             source = self._open_source()
+            source.load()
             with self._lock:
                 source.adjust(self._changes)
                 self.source = source
+                self._started_ns = self.last_ns = time.monotonic_ns()
+            self._in_loop(self._nudge.set)
             source.run(self.publish, self.stopping)
         except SourceError as error:
             self.error = error

@@ -62,6 +62,9 @@ class PiCamera(Source):
         self._no_still = "The camera is not open."  # why there is no full picture; empty when there is one
         self._stills: SimpleQueue[tuple[Future[Still], int]] = SimpleQueue()  # asked for, and when
 
+    def load(self) -> None:
+        pi_found.picamera2()
+
     def check(self) -> None:
         pi_found.check_tuning()
         self.device = pi_found.choose(self.config.device).id

@@ -50,6 +50,9 @@ class Source(ABC):
         self._asked: dict[str, Value | None] = {}
         self._asking = threading.Lock()  # guards `_asked`
 
+    def load(self) -> None:  # noqa: B027  # most kinds need nothing
+        """Import what run() needs, from a slow card perhaps. Called once, before it; raises SourceError."""
+
     @abstractmethod
     def check(self) -> None:
         """Raise the SourceError that run() would raise, as far as that shows without opening the device."""

@@ -55,6 +55,9 @@ class UsbCamera(Source):
         self._refused: set[str] = set()  # controls that have been complained of
         self._last_bad = -BURST_S  # time.monotonic() of the newest broken picture
 
+    def load(self) -> None:
+        _cv2()
+
     def check(self) -> None:
         _cv2()
         self.device = v4l2.find_path(self.config.device)

@@ -149,6 +149,29 @@ async def test_for_a_device_that_is_away_the_pauses_stay_short(monkeypatch: pyte
 
 
 @in_loop
+async def test_what_is_loaded_slowly_is_no_fault_of_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "FIRST_FRAME_LIMIT_S", 0.05)
+    loading, loaded = threading.Event(), threading.Event()
+    device = Hand()
+
+    class Slow(HandSource):
+        def load(self) -> None:
+            loading.set()
+            loaded.wait(LIMIT_S)
+
+    camera = Camera(CameraConfig(name="door"), lambda: Slow(device))
+    camera.start()
+    with camera.watching(Watcher()):
+        await asyncio.to_thread(loading.wait, LIMIT_S)
+        await asyncio.sleep(5 * module.FIRST_FRAME_LIMIT_S)
+        assert camera.state is State.STARTING and not camera.faults.count
+        loaded.set()
+        await becomes(lambda: bool(camera.faults.count))  # from then on the limit counts
+        assert str(camera.faults.current).startswith("Camera does not send any picture")
+    await camera.stop(LIMIT_S)
+
+
+@in_loop
 async def test_the_pauses_are_waited_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "BACKOFF_S", (0.05, 0.1))
     device = FakeDevice(JPEGS)
