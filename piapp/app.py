@@ -15,6 +15,7 @@ from piapp.sources.source import Source
 from piapp.state import StateFile
 from piapp.system import network
 from piapp.system.board import Board
+from piapp.system.mdns import Announcement
 from piapp.system.systemd import Systemd
 from piapp.web import server
 from piapp.web.guard import Site
@@ -54,15 +55,16 @@ async def run(
     """
     systemd = Systemd()
     piapp = Piapp(config, stopping, state_path, opener)
-    piapp.start()
+    await piapp.start()
     walks = [tasks.start(systemd.report(piapp.status, piapp.alive), "systemd")]
     if reload:
         walks.append(tasks.start(piapp.follow(reload, systemd), "reload"))
     try:
         log.info("settings: %s", ", over it ".join(map(str, config.files)) or "the defaults")
-        log.info("watch at %s", "  ".join(network.urls(config.server.host, config.server.port)))
         started()
         systemd.ready()
+        urls = await asyncio.to_thread(network.urls, config.server.host, config.server.port)  # it asks avahi
+        log.info("watch at %s", "  ".join(urls))
         await stopping.wait()
         log.info("stopping")
     finally:
@@ -85,6 +87,7 @@ class Piapp:
     ) -> None:
         """Takes the port. Raises ListenError."""
         self._sockets = server.bind(config.server.host, config.server.port)
+        self._announcement = Announcement(config.server.host, config.server.port)
         pi_found.use_tuning(config.cameras)
         self.restart = False  # as End has it
         self._stopping = stopping
@@ -96,13 +99,15 @@ class Piapp:
         self.cameras = {camera.name: self._make(camera) for camera in config.cameras}  # another dict at each change
         self._site = Site(config.server, self.cameras, config.problem, Board().describe)
 
-    def start(self) -> None:
+    async def start(self) -> None:
         for camera in self.cameras.values():
             camera.start()
         self._http = server.serve(self._site, self._sockets)
+        await self._announcement.switch(self._site.config.announce)
 
     async def stop(self) -> bool:
         """False when a device's thread is left behind."""
+        await self._announcement.switch(False)
         self._http.stop()
         for connection in tuple(self._site.connections):
             connection.end()
@@ -112,8 +117,8 @@ class Piapp:
         return clean and self._clean
 
     def status(self) -> str:
-        """How the cameras do, in a line."""
-        return report.status(self.cameras.values())
+        """What is wrong with the settings, and how the cameras do, in a line."""
+        return f"{self._site.problem} {report.status(self.cameras.values())}".lstrip()
 
     def alive(self) -> bool:
         """Whether somebody looks after each camera."""
@@ -145,6 +150,7 @@ class Piapp:
         for camera in self.cameras.values():
             if camera not in stay.values():
                 camera.start()
+        await self._announcement.switch(config.server.announce)
 
     def _make(self, config: CameraConfig) -> Camera:
         camera = Camera(config, self._opener(config), self._state.of(config.name), self._fresh_process)

@@ -10,14 +10,14 @@ import platform
 from collections.abc import Iterator
 from pathlib import Path
 
-from piapp.config import CameraConfig, Config
+from piapp.config import CameraConfig, Config, ServerConfig
 from piapp.errors import ListenError, SourceError
 from piapp.settings import SEARCHED
 from piapp.sources import pi_encoder, pi_found, v4l2
 from piapp.sources.opener import NoCamera, Opener
 from piapp.sources.pi_camera import PiCamera
 from piapp.sources.source import Source
-from piapp.system import config_txt
+from piapp.system import config_txt, mdns, network
 from piapp.web import server
 
 MODEL, MEMORY, DEV = Path("/proc/device-tree/model"), Path("/proc/meminfo"), Path("/dev")
@@ -50,6 +50,7 @@ def run(config: Config) -> int:
             print(f"          {line}")
         sources.append(source)
         wrong += [problem] if problem else []
+    print(f"name      {_name(config.server)}")
     wrong += _port_problems(config)
     for problem in wrong:
         print(f"wrong     {problem}")
@@ -133,9 +134,26 @@ def _of_pi_camera(camera: CameraConfig) -> Iterator[str]:
     yield f"tuning: {os.environ.get(pi_found.TUNING) or 'what libcamera has for the sensor'}"
 
 
+def _name(server: ServerConfig) -> str:
+    """By which piapp is found in the network; or why it is not, and what to do about it."""
+    if network.only_here(server.host):
+        return f'none: with host = "{server.host}" piapp is for this computer only'
+    name = network.local_name()
+    if not name and not mdns.installed():
+        return f"none: sudo apt install {mdns.PACKAGE}"
+    if not name:
+        return "none: avahi does not run: sudo systemctl enable --now avahi-daemon"
+    url = f"{network.url(name, server.port)}/"
+    if not server.announce:
+        return f"{url}, and not announced: announce = false"
+    if not mdns.installed():
+        return f"{url}, and not announced: sudo apt install {mdns.PACKAGE}"
+    return f'{url}, announced as "{mdns.service_name()}"'
+
+
 def _port_problems(config: Config) -> list[str]:
     try:
-        for sock in server.bind(config.server.host, config.server.port):
+        for sock in server.bind(config.server.host, config.server.port, ahead=False):
             sock.close()
     except ListenError as error:
         return [str(error)]

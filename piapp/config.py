@@ -136,6 +136,7 @@ class ServerConfig:
 
     host: str = _setting("", _text())  # empty: all addresses, IPv4 and IPv6
     port: int = _setting(8080, _whole(1, 65535))
+    announce: bool = _setting(True, _yes_no())  # as a service of DNS-SD
     allowed_hosts: tuple[str, ...] = _setting((), _host_names())
     max_viewers: int = _setting(100, _whole(1, 10000))
     viewer_timeout_s: float = _setting(10.0, _seconds(1, 3600))
@@ -201,7 +202,7 @@ def read(text: str, file: str) -> Written:
     try:
         raw = tomllib.loads(text)
     except (ValueError, RecursionError) as error:  # TOMLDecodeError; a number of 5000 digits; 1000 nested brackets
-        raise ConfigError(f'{_not_toml(file, text, error)}. Text stands between quotes, as in name = "door"') from error
+        raise ConfigError(f"{_not_toml(file, text, error)}. {_toml_hint(error)}") from error
     return check(raw, functools.partial(_place, file, text))
 
 
@@ -365,6 +366,12 @@ def _not_toml(file: str, text: str, error: Exception) -> str:
     if found := re.fullmatch(r"(.*) \(at end of document\)", str(error)):
         return f"{file}, line {len(text.rstrip().splitlines())}: {found[1]}"
     return f"{file}: {error}"
+
+
+def _toml_hint(error: Exception) -> str:
+    if re.search("overwrite|twice", str(error)):
+        return "Each section and each setting in it stands there once; only [[camera]] may be repeated"
+    return 'Text stands between quotes, as in name = "door"'
 
 
 def _place(file: str, text: str, *path: str | int) -> str:

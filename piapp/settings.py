@@ -29,6 +29,7 @@ log = logging.getLogger(__name__)
 SEARCHED = (Path("config.toml"), Path("/etc/piapp/config.toml"))
 BOOT = (Path("/boot/firmware"), Path("/boot"))  # the first since the Raspberry Pi OS of 2023
 ON_BOOT = ("piapp.toml", "piapp.toml.txt")  # the latter: as Windows has it, where it hides what follows the last dot
+LARGEST = 64 << 10  # bytes: what is larger is something else, and to find what is wrong in it would take its time
 
 _TOKEN = re.compile(
     r"""
@@ -115,15 +116,21 @@ def _server(file: Path) -> dict[str, Any]:
 def _text(file: Path) -> str:
     """What is written in it, as TOML would have it. Raises ConfigError."""
     try:
-        content = file.read_bytes()
+        with file.open("rb") as opened:
+            content = opened.read(LARGEST + 1)
     except OSError as error:
         raise ConfigError(f"{file} cannot be read: {error.strerror}") from error
+    if len(content) > LARGEST:
+        raise ConfigError(f"{file}: this is larger than {LARGEST >> 10} kB, and no file of settings")
     encoding = "utf-16" if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8-sig"
     try:
         text = content.decode(encoding)
+        wrong = text.find("\0")  # as in UTF-16 without its mark; TOML has none
     except UnicodeDecodeError as error:
-        line = content[: error.start].count(b"\n") + 1
-        raise ConfigError(f"{file}, line {line}: this is not UTF-8 text: save it as UTF-8 in your editor") from error
+        wrong = error.start
+    if wrong >= 0:
+        line = content[:wrong].count(b"\n") + 1
+        raise ConfigError(f"{file}, line {line}: this is not UTF-8 text: save it as UTF-8 in your editor")
     return straightened(re.sub(r"\r\n?", "\n", text))
 
 

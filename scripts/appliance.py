@@ -3,17 +3,18 @@
     appliance.py port SETTINGS NUMBER           write the port into a settings file
     appliance.py new TEMPLATE SETTINGS [OLD]    the settings that this version brings and the file lacks
     appliance.py where SETTINGS                 the port, one URL for this computer itself, and those for people
+    appliance.py mistake SETTINGS               the first one in them, and with what piapp runs until it is mended
     appliance.py wait URL SECONDS               until there is a picture: 0. Only a page: 1, nothing: 2, and why
 
-`where` uses the piapp on PYTHONPATH, the others none: they must work whatever piapp is there.
+`where` and `mistake` use the piapp on PYTHONPATH, the others none: they must work whatever piapp is there.
 """
 
 import contextlib
 import http.client
 import json
+import logging
 import os
 import re
-import socket
 import sys
 import time
 import tomllib
@@ -27,7 +28,7 @@ AGAIN_S = 0.2
 
 
 def set_port(path: Path, port: int) -> None:
-    """In its line, else in a new one; nothing else in the file is touched."""
+    """In its line, else in a new one; nothing else in the file is touched. Raises ValueError."""
     lines = path.read_bytes().decode("utf-8-sig").splitlines(keepends=True)
     section, server = "", None
     for i, line in enumerate(lines):
@@ -43,14 +44,17 @@ def set_port(path: Path, port: int) -> None:
         else:
             lines.insert(server + 1, f"port = {port}\n")
     text = "".join(lines)
-    if tomllib.loads(text)["server"]["port"] != port:  # written in another way, as server = { … }
-        sys.exit(f"piapp: cannot write the port into {path}: write port = {port} there yourself")
+    if tomllib.loads(text)["server"]["port"] != port:  # as with server = { … }
+        raise ValueError("[server] is written in an unusual way")
     path.write_text(text, encoding="utf-8", newline="")
 
 
 def new_settings(template: Path, path: Path, old: Path | None) -> list[str]:
     """Those of the template that neither the file nor the template of the version before has."""
-    known = {**_names(path), **(_names(old) if old else {})}
+    try:
+        known = {**_names(path), **(_names(old) if old else {})}
+    except ValueError:  # a mistake, or one of the many ways to save a file that only piapp understands
+        return []
     return [name for name in _names(template) if name not in known]
 
 
@@ -59,25 +63,34 @@ def _names(path: Path) -> dict[str, None]:
     names: dict[str, None] = {}
     for section, content in tomllib.loads(path.read_bytes().decode("utf-8-sig")).items():
         for table in content if isinstance(content, list) else [content]:
-            names |= {f"[{section}] {key}": None for key in table}
+            names |= {f"[{section}] {key}": None for key in table} if isinstance(table, dict) else {}
     return names
 
 
 def where(path: Path) -> list[str]:
-    from piapp import settings
+    """Also with a mistake in the settings: then piapp runs with the last good ones, and so does this."""
+    from piapp import last_good
     from piapp.errors import ConfigError
     from piapp.system import network
 
+    logging.disable()  # mistake() tells of it
     try:
-        server = settings.load(path).server
+        server = last_good.Settings(path, {}, last_good.APPLIANCE).start().server
     except ConfigError as error:
         sys.exit(f"piapp: {error}")
-    if server.host in ("", "0.0.0.0", "::"):
-        local, names = "127.0.0.1", [f"{socket.gethostname()}.local", *network.addresses()]
-    else:
-        local = f"[{server.host}]" if ":" in server.host else server.host
-        names = [local]
-    return [str(server.port), f"http://{local}:{server.port}", *(f"http://{name}:{server.port}/" for name in names)]
+    return [str(server.port), network.url(server.host, server.port), *network.urls(server.host, server.port)]
+
+
+def mistake(path: Path) -> str:
+    """Empty: there is none."""
+    from piapp import last_good, settings
+    from piapp.errors import ConfigError
+
+    try:
+        last_good.Settings(path, {}, last_good.APPLIANCE).check()
+    except ConfigError as error:
+        return settings.sentence(error)
+    return ""
 
 
 def wait(url: str, limit_s: float) -> tuple[int, str]:
@@ -111,6 +124,8 @@ def main(command: str, *arguments: str) -> int:
             print(*new_settings(Path(template), Path(path), Path(*old) if old else None), sep="\n")
         case "where", path:
             print(*where(Path(path)), sep="\n")
+        case "mistake", path:
+            print(mistake(Path(path)))
         case "wait", url, limit_s:
             code, said = wait(url, float(limit_s))
             print(said)

@@ -105,12 +105,23 @@ add_venv() {
         die "pip could not install them, see above. Is this computer online? $unchanged"
 }
 
-appliance() { PYTHONPATH=$new "$(python_of "$new")" -P -s "$root/scripts/appliance.py" "$@"; }
+# appliance_of VERSION COMMAND…
+appliance_of() {
+    of=$1 && shift
+    PYTHONPATH=$of "$(python_of "$of")" -P -s "$root/scripts/appliance.py" "$@"
+}
 
-# The new version must run at all, and understand the settings.
+appliance() { appliance_of "$new" "$@"; }
+
+# The new version must run at all, and take the settings if the old one does. A mistake in them that both see is nothing
+# that keeps piapp from running, but for the end to tell of.
 check() {
     said=$("$new/bin/piapp" version 2>&1) || die "this version does not run here: $said. $unchanged"
-    [ ! -e "$settings" ] || appliance where "$settings" >/dev/null || die "this version cannot use the settings. $unchanged"
+    [ -e "$settings" ] || return 0
+    mistake=$(appliance mistake "$settings") || die "this version cannot read the settings. $unchanged"
+    if [ -n "$mistake" ] && [ -n "$old" ] && [ -z "$(appliance_of "$old" mistake "$settings" 2>/dev/null)" ]; then
+        die "this version cannot use the settings: $mistake $unchanged"
+    fi
 }
 
 # The settings as they are to be, in $work: those that are there, else the explained defaults; with the port asked for.
@@ -122,7 +133,8 @@ prepare_settings() {
     else
         cp "$root/config.toml" "$work/new.toml"
     fi || die "cannot write $work. $unchanged"
-    [ -z "$port" ] || appliance port "$work/new.toml" "$port" || die "$unchanged"
+    [ -z "$port" ] || appliance port "$work/new.toml" "$port" ||
+        die "see above, the port cannot be written into $settings: write port = $port there yourself. $unchanged"
 }
 
 # --- the change, and the way back ---
@@ -163,7 +175,8 @@ start() {
         fi
     fi
     say "waiting for a picture"
-    if [ $before = 1 ]; then serves 5; else serves $PICTURE_LIMIT_S; fi # a broken camera is still broken
+    # a broken camera is still broken, and without settings there is none
+    if [ $before = 1 ] || [ -n "$mistake" ]; then serves 5; else serves $PICTURE_LIMIT_S; fi
     case $? in
     0) say "it serves pictures" ;;
     1)
@@ -254,7 +267,7 @@ else
     take_lock
 fi
 cd / || exit # what lies in the user's folder, a pip.py say, must not be imported
-phase=making new='' work=
+phase=making new='' work='' mistake=''
 trap leave EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
@@ -263,11 +276,16 @@ trap 'exit 129' HUP
 if has_usb_camera || grep -qs ' usb$' "$old/recipe"; then usb=yes; fi
 choose_python
 missing=$(missing_packages | paste -sd ' ')
-if [ -n "$missing" ]; then
+avahi=
+command -v avahi-publish-service >/dev/null || avahi="avahi-utils" # by which piapp is found by name; it brings avahi
+if [ -n "$missing$avahi" ]; then
     # after a power cut in the middle of an installation apt does nothing before this
     [ $dry = yes ] || [ -z "$(dpkg --audit)" ] || DEBIAN_FRONTEND=noninteractive dpkg --configure -a </dev/null >&2 8>&-
     # shellcheck disable=SC2086  # several words
-    packages "more packages are needed" $missing 8>&-
+    if ! (packages "more packages are needed" $missing $avahi 8>&-); then
+        [ -z "$missing" ] || exit 1
+        say "without $avahi it will not be found by name"
+    fi
 fi
 
 version=$(sed -n 's/^__version__ = "\(.*\)"/\1/p' "$root/piapp/__init__.py")
@@ -307,4 +325,5 @@ fi
 phase=over
 [ "$new" = "$old" ] || [ -z "$old" ] || point "$program/previous" "versions/${old##*/}"
 tidy
-say "watch at $(appliance where "$settings" | sed 1,2d | paste -sd ' ')"
+! systemd_runs || say "watch at $(appliance where "$settings" | sed 1,2d | paste -sd ' ')"
+[ -z "$mistake" ] || say "there is a mistake in the settings: $(appliance mistake "$settings")"

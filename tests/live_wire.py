@@ -114,11 +114,17 @@ class Page:
     """The live view as a page has it, to be used in a `with`. Says nothing by itself."""
 
     def __init__(
-        self, port: int, client: str = "", headers: Mapping[str, str] = UPGRADE, *, receive_buffer: int = 0
+        self,
+        port: int,
+        client: str = "",
+        headers: Mapping[str, str] = UPGRADE,
+        *,
+        host: str = "127.0.0.1",
+        receive_buffer: int = 0,
     ) -> None:
         key = base64.b64encode(os.urandom(16)).decode()
         path = f"/api/live?client={client}" if client else "/api/live"
-        self.socket = connect(port, receive_buffer=receive_buffer)
+        self.socket = connect(port, host, receive_buffer=receive_buffer)
         try:
             self.socket.sendall(request("GET", path, {"Sec-WebSocket-Key": key, **headers}))
             self.head = read_head(self.socket)

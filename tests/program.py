@@ -71,6 +71,10 @@ class Program:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
     def errors(self) -> str:
         """What it has logged so far."""
         return self._errors.read_text()

@@ -1,6 +1,7 @@
 """`piapp check` on a Raspberry Pi; tests/test_main.py has the rest of it."""
 
 import os
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from piapp.config import CameraConfig, Config, ServerConfig, Size
 from piapp.errors import SourceError
 from piapp.sources import pi_encoder, pi_found, v4l2
 from piapp.sources.pi_encoder import Choice
-from piapp.system import config_txt
+from piapp.system import config_txt, mdns, network
 
 WIDE = {"Id": "/base/soc/i2c0mux/i2c@1/imx708@1a", "Model": "imx708_wide"}
 V2 = {"Id": "/base/soc/i2c0mux/i2c@0/imx219@10", "Model": "imx219"}
@@ -55,9 +56,9 @@ class Computer:
         """In place of pi_encoder.choose: a Pi's hardware."""
         return Choice(setting == "auto", "" if setting == "auto" else f"set for {size}")
 
-    def checked(self, *cameras: CameraConfig) -> tuple[int, list[str]]:
+    def checked(self, *cameras: CameraConfig, announce: bool = True) -> tuple[int, list[str]]:
         """The exit code and the lines."""
-        code = check.run(Config(ServerConfig(host="127.0.0.1", port=free_port()), cameras))
+        code = check.run(Config(ServerConfig(host="127.0.0.1", port=free_port(), announce=announce), cameras))
         return code, self._capsys.readouterr().out.splitlines()
 
     def hints(self, *cameras: CameraConfig) -> list[str]:
@@ -107,6 +108,36 @@ def test_the_computer_and_its_memory(computer: Computer) -> None:
     assert "memory    3794 MB, 2099 MB free; for cameras (CMA) 512 MB, 400 MB free" in lines
     (computer.folder / "meminfo").write_text(MEMORY.replace("524288", "0"))
     assert "memory    3794 MB, 2099 MB free" in computer.checked(MUTE)[1]
+
+
+@pytest.mark.parametrize(
+    ("only_here", "name", "installed", "announce", "said"),
+    [
+        (True, "pi.local", True, True, 'none: with host = "127.0.0.1" piapp is for this computer only'),
+        (False, "", False, True, "none: sudo apt install avahi-utils"),
+        (False, "", True, True, "none: avahi does not run: sudo systemctl enable --now avahi-daemon"),
+        (False, "pi.local", False, True, "http://pi.local:PORT/, and not announced: sudo apt install avahi-utils"),
+        (False, "pi.local", True, False, "http://pi.local:PORT/, and not announced: announce = false"),
+        (False, "pi.local", True, True, 'http://pi.local:PORT/, announced as "pi camera"'),
+    ],
+)
+def test_by_which_name_it_is_found(
+    only_here: bool,
+    name: str,
+    installed: bool,
+    announce: bool,
+    said: str,
+    computer: Computer,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(network, "only_here", lambda host: only_here)
+    monkeypatch.setattr(network, "local_name", lambda: name)
+    monkeypatch.setattr(mdns, "installed", lambda: installed)
+    monkeypatch.setattr(mdns, "service_name", lambda: "pi camera")
+    code, lines = computer.checked(MUTE, announce=announce)
+    [line] = [line for line in lines if line.startswith("name ")]
+    assert re.sub(r":\d+/", ":PORT/", line) == f"name      {said}"
+    assert code == 0
 
 
 def test_which_encoder_and_tuning_file_each_pi_camera_would_have(computer: Computer) -> None:

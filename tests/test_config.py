@@ -65,7 +65,7 @@ TAKES_SOURCE = 'is not allowed: it takes one of "auto", "picamera2", "usb", "ima
         ("prot = 80", "prot is not a setting. Did you mean port?"),
         ("Host = 80", "Host is not a setting. Did you mean host?"),
         ('"port " = 80', '"port " is not a setting. Did you mean port?'),
-        ("x = 1", "x is not a setting. There are: host, port, allowed_hosts, max_viewers, viewer_timeout_s"),
+        ("x = 1", "x is not a setting. There are: host, port, announce, allowed_hosts, max_viewers, viewer_timeout_s"),
     ],
 )
 def test_a_wrong_server_setting(setting: str, says: str) -> None:

@@ -33,7 +33,7 @@ ARROWS: dict[str, set[str]] = {
     "last_good": {"settings", "state"},
     "consumers": {"camera", "frame"},
     "web": {"camera", "consumers", "frame"},
-    "system": set(),
+    "system": {"tasks"},
     # opens sources and the port to say what works
     "check": {"camera", "frame", "hub", "settings", "sources", "system", "web"},
     # builds everything

@@ -122,9 +122,7 @@ def test_a_port_that_is_taken(folder: Path) -> None:
     assert f"Port {port} is taken" in said
 
 
-def test_an_address_that_is_not_ours(folder: Path) -> None:
-    said = one_line(call(folder, "--host", "192.0.2.1", "--port", free_port(), "--log-level", "error"))
-    assert "192.0.2.1" in said
+def test_a_host_that_is_none(folder: Path) -> None:
     said = one_line(call(folder, "--host", "no such host", "--port", free_port(), "--log-level", "error"))
     assert "no such host" in said
 

@@ -189,7 +189,7 @@ def test_the_same_over_itself_changes_nothing(text: str) -> None:
 
 
 def test_all_that_is_plain_is_read_again() -> None:
-    server = ServerConfig("::1", 81, ("a", "b"), 3, 4.5)
+    server = ServerConfig("::1", 81, False, ("a", "b"), 3, 4.5)
     camera = CameraConfig("Tür", "usb", "/dev/video0", Size(640, 480), idle_stop_s=1e-05)
     made = Config(server, (camera, CameraConfig("x")))
     assert config.merge(config.check(config.plain(made))) == made

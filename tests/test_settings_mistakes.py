@@ -46,6 +46,13 @@ MISTAKES = {
         '[[camera]]\ntuning = "a"\n[[camera]]\ntuning = "b"\n',
         r", line 4: there is one tuning file for all Pi cameras, .+",
     ),
+    "set twice": (
+        "[server]\nport = 81\nport = 82\n",
+        r", line 3: Cannot overwrite a value .+\. Each section and each setting in it stands there once; .+",
+    ),
+    "section twice": ("[server]\nport = 81\n[server]\n", r", line 3: Cannot declare .+ Each section and each .+"),
+    "no mark": ("[\0s\0e\0r\0v\0e\0r\0]\0\n\0", r", line 1: this is not UTF-8 text: save it as UTF-8 in your editor"),
+    "too much": ("# much\n" * 10_000, r": this is larger than 64 kB, and no file of settings"),
     "no text": ("x" * 3 + "\n" + "T\u00fcr", r", line 2: this is not UTF-8 text: save it as UTF-8 in your editor"),
 }
 each_mistake = pytest.mark.parametrize(("text", "says"), MISTAKES.values(), ids=MISTAKES)
@@ -276,7 +283,7 @@ def test_the_page_the_journal_and_check_tell_of_it(appliance: Card, tmp_path: Pa
 
 
 def test_settings_that_cannot_be_listened_with_are_no_good_ones(appliance: Card, tmp_path: Path) -> None:
-    appliance.write('[server]\nhost = "192.0.2.1"\n' + MAIN[MAIN.index("[[") :])
+    appliance.write('[server]\nhost = "no such host"\n' + MAIN[MAIN.index("[[") :])
     assert program.call(tmp_path, "--log-level", "error").returncode == 1
     assert not (tmp_path / "state/settings.json").exists()
 

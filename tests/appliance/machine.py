@@ -6,6 +6,7 @@ where these tests are. It shares the kernel and its clock.
 
 import contextlib
 import itertools
+import json
 import os
 import shlex
 import signal
@@ -18,6 +19,7 @@ from fakes import until
 
 ROOT = Path(__file__).parents[2]
 CHECKOUT = "/home/pi/piapp"  # where a machine has what is tested
+SETTINGS = "/etc/piapp/config.toml"
 LIMIT_S = 60.0
 CGROUP = Path("/sys/fs/cgroup")
 CGROUPS = [CGROUP] if (CGROUP / "cgroup.controllers").exists() else [CGROUP / "systemd", CGROUP / "unified"]
@@ -123,18 +125,19 @@ class Machine:
 
     def run(self, *command: str, check: bool = True, limit_s: float = LIMIT_S) -> str:
         """What it says, on both ways out. Raises Failed."""
-        done = self._enter(command, limit_s)
-        if check and done.returncode:
-            raise Failed(f"{shlex.join(command)}: {done.returncode}\n{done.stdout}")
-        return done.stdout.strip()
+        code, said = self._enter(command, limit_s)
+        if check and code:
+            raise Failed(f"{shlex.join(command)}: {code}\n{said}")
+        return said.strip()
 
     def ok(self, *command: str) -> bool:
-        return self._enter(command, LIMIT_S).returncode == 0
+        code, _ = self._enter(command, LIMIT_S)
+        return code == 0
 
     def start(self, *command: str) -> subprocess.Popen[str]:
         """As in a terminal of its own, where Ctrl-C is os.killpg(…, SIGINT). It must end, or be killed so."""
         return subprocess.Popen(
-            self._inside(command),
+            ["nsenter", f"--target={self._leader}", "--all", "--", *command],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -193,21 +196,22 @@ class Machine:
         except OSError:
             return False
 
+    def cameras(self) -> list[str]:
+        """Their names."""
+        return [camera["name"] for camera in json.loads(self.get("/api/cameras"))["cameras"]]
+
     # ---
 
-    def _inside(self, command: tuple[str, ...]) -> list[str]:
-        return ["nsenter", f"--target={self._leader}", "--all", "--", *command]
-
-    def _enter(self, command: tuple[str, ...], limit_s: float) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            self._inside(command),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            env=CLEAN,
-            timeout=limit_s,
-        )
+    def _enter(self, command: tuple[str, ...], limit_s: float) -> tuple[int, str]:
+        """The exit code, and what it says."""
+        process = self.start(*command)
+        try:
+            said, _ = process.communicate(timeout=limit_s)
+        except BaseException:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.communicate()
+            raise
+        return process.returncode, said
 
     def _find_leader(self) -> bool:
         """The container's systemd: the one child of systemd-nspawn."""

@@ -8,7 +8,7 @@ import pytest
 
 from .conftest import Machines, other_version
 from .debs import offer
-from .machine import CHECKOUT, CLEAN, Failed, Machine
+from .machine import CHECKOUT, CLEAN, SETTINGS, Failed, Machine
 
 PICAMERA2 = """\
 class Picamera2:
@@ -38,13 +38,29 @@ def test_with_the_real_apt_and_pip(machines: Machines, suite: str) -> None:
     settings = machine.path("/etc/piapp/config.toml")
     settings.parent.mkdir()
     settings.write_text(f'[server]\nhost = "127.0.0.1"\nport = {port}\n')
+    for unit in ("service", "socket"):  # it would announce itself on the real network
+        machine.path(f"/etc/systemd/system/avahi-daemon.{unit}").symlink_to("/dev/null")
     machine.boot(network=False, outside=True)
     said = machine.install(check=False)
     if "Is this computer online?" in said and os.environ.get("CI") != "true":
         pytest.skip(f"there is no network: {said}")
-    assert "more packages are needed, installing with apt: python3-tornado python3-numpy python3-venv" in said
+    assert "with apt: python3-tornado python3-numpy python3-venv avahi-utils" in said
+    assert machine.ok("test", "-x", "/usr/bin/avahi-publish-service")
     assert said.endswith(f"piapp: it serves pictures\npiapp: watch at http://127.0.0.1:{port}/")
     assert settings.read_text() == f'[server]\nhost = "127.0.0.1"\nport = {port}\n'
+
+
+def test_settings_with_a_mistake_that_were_there_before(machines: Machines) -> None:
+    """There is nothing to show, but the page, which says why."""
+    machine = machines.ready("trixie")
+    machine.path(SETTINGS).parent.mkdir()
+    machine.path(SETTINGS).write_text("[server]\nport = 8081\nprot = 1\n")
+    machine.boot()
+    said = machine.install()
+    mistake = f"{SETTINGS}, line 3: prot is not a setting. Did you mean port?"
+    assert f"it runs, but shows no picture: piapp cannot use its settings. {mistake}" in said
+    assert said.endswith(f"\npiapp: there is a mistake in the settings: {mistake}")
+    assert b"<title>" in machine.get("/", 8081)
 
 
 def test_again_changes_nothing(installed: Machine) -> None:

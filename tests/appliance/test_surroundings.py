@@ -6,7 +6,7 @@ import pytest
 from fakes import until
 
 from .conftest import Machines, other_version
-from .machine import Failed, Machine
+from .machine import SETTINGS, Failed, Machine
 from .test_survival import drop_in
 
 LIBRARY = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1"
@@ -37,6 +37,19 @@ def test_it_starts_without_a_network_and_is_there_when_that_comes(machines: Mach
     assert machine.property("ActiveState") == "active"
     machine.plug()
     until(machine.shows_picture, 30)
+
+
+def test_an_address_that_it_gets_after_it_has_started(machines: Machines, suite: str) -> None:
+    """One that its settings name. The same piapp is there with it, not another one."""
+    machine = machines.installed(suite)
+    machine.path(SETTINGS).write_text(f'[server]\nhost = "{machine.address}"\n')
+    machine.boot(network=False)
+    assert machine.property("ActiveState") == "active"
+    assert f"No network interface of this computer has the address {machine.address}" in machine.journal()
+    assert not machine.answers()
+    machine.plug()
+    until(machine.shows_picture, 30)
+    assert machine.property("NRestarts") == "0"
 
 
 def test_without_a_network_nothing_is_installed(machines: Machines) -> None:

@@ -1,15 +1,15 @@
 """Another version over the one that is there: newer, older, or one that does not work."""
 
 import os
+import re
 import signal
 
 import pytest
 from fakes import until
 
 from .conftest import other_version
-from .machine import CHECKOUT, Failed, Machine
+from .machine import CHECKOUT, SETTINGS, Failed, Machine
 
-SETTINGS = "/etc/piapp/config.toml"
 STARTS = ("piapp/app.py", "    systemd = Systemd()", '    raise RuntimeError("broken")\n    systemd = Systemd()')
 TAKES = "        self._waiting = asyncio.create_task("
 PICTURES = ("piapp/web/pictures.py", TAKES, f'        raise RuntimeError("broken")\n{TAKES}')
@@ -93,6 +93,42 @@ def test_a_version_that_does_not_work_is_taken_away_again(
     assert trixie.shows_picture()
     assert not runs(trixie, "9.0.0")
     assert files(trixie) == before
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "says"),
+    [
+        (SETTINGS, "[server]\nport 8081\n", ", line 2: Expected '=' after a key in a key/value pair"),
+        (SETTINGS, "server = 5\n", ", line 1: server is a section: write [server] on a line of its own."),
+        ("/boot/firmware/piapp.toml", "[server]\nport = 0\n", ", line 2: port = 0 is not allowed: it takes a whole"),
+    ],
+    ids=["no TOML", "no section", "boot partition"],
+)
+def test_a_mistake_in_the_settings_stops_no_upgrade(trixie: Machine, file: str, text: str, says: str) -> None:
+    """It runs with the last good ones, as piapp did before, and at last the mistake is told."""
+    trixie.path(file).parent.mkdir(parents=True, exist_ok=True)
+    trixie.path(file).write_text(text)
+    trixie.run("systemctl", "restart", "piapp")
+    before = trixie.path(SETTINGS).read_bytes()
+    said = trixie.install(checkout=other_version(trixie, "9.0.0"))
+    assert runs(trixie, "9.0.0")
+    assert trixie.shows_picture()
+    assert "piapp: it serves pictures\npiapp: watch at http://" in said
+    last = said.splitlines()[-1]
+    assert last.startswith(f"piapp: there is a mistake in the settings: {file}{says}")
+    assert re.search(r" Until that is mended piapp runs with the settings of [-\d]{10} [:\d]{5}\.$", last), last
+    assert trixie.path(SETTINGS).read_bytes() == before
+
+
+def test_settings_as_only_piapp_reads_them_stop_no_upgrade(trixie: Machine) -> None:
+    settings = '[[camera]]\nname = “hall”\nsource = "pattern"\n'.encode("utf-16")
+    trixie.path(SETTINGS).write_bytes(settings)
+    said = trixie.install(checkout=other_version(trixie, "9.0.0"))
+    assert "mistake" not in said
+    assert (trixie.cameras(), trixie.path(SETTINGS).read_bytes()) == (["hall"], settings)
+    with pytest.raises(Failed, match=f"the port cannot be written into {SETTINGS}: write port = 8081 there yourself"):
+        trixie.install("--port", "8081")
+    assert trixie.shows_picture()
 
 
 def test_a_camera_that_was_broken_before_is_no_reason_to_go_back(trixie: Machine) -> None:
