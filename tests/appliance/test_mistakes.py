@@ -47,7 +47,7 @@ def card_with_good(card: Card) -> Card:
     """Last good settings are kept, with "yard" from the boot partition."""
     card.write(YARD)
     restart(card.machine)
-    until(lambda: '"yard"' in kept(card.machine), 30)
+    until(lambda: '"yard"' in kept(card.machine), 60)
     return card
 
 
@@ -138,9 +138,9 @@ def test_without_any_good_ones(card: Card) -> None:
     assert kept(machine) == ""
     card.write(f"[server]\nport = 8081\n{YARD}")
     machine.run("systemctl", "reload", "piapp")
-    until(lambda: machine.shows_picture(8081), 30)
+    until(lambda: machine.shows_picture(8081), 60)
     assert ask(8081, "/health", host=machine.address).status == 200
-    until(lambda: '"yard"' in kept(machine), 30)
+    until(lambda: '"yard"' in kept(machine), 60)
 
 
 def test_what_is_no_mistake(card: Card) -> None:
@@ -162,7 +162,7 @@ def test_the_port_of_another_program(card: Card) -> None:
     """This is nothing that piapp can get around: it says so, and tries again until that is gone."""
     machine = card.machine
     machine.run("systemd-run", "--unit=other", "python3", "-m", "http.server", "8081")
-    until(lambda: machine.answers(8081), 30)
+    until(lambda: machine.answers(8081), 60)
     card.write("[server]\nport = 8081\n")
     with pytest.raises(Failed):
         restart(machine)
@@ -170,4 +170,4 @@ def test_the_port_of_another_program(card: Card) -> None:
     assert says in machine.journal()
     assert f"\nwrong     {says}" in check(machine)
     machine.run("systemctl", "stop", "other")
-    until(lambda: machine.shows_picture(8081), 30)
+    until(lambda: machine.shows_picture(8081), 60)

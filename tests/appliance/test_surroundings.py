@@ -23,7 +23,7 @@ def test_port_80(installed: Machine) -> None:
 
 def test_a_port_that_is_taken(trixie: Machine) -> None:
     trixie.run("systemd-run", "python3", "-m", "http.server", "8081")
-    until(lambda: trixie.answers(8081), 30)
+    until(lambda: trixie.answers(8081), 60)
     with pytest.raises(Failed, match="does not start") as failure:
         trixie.install("--port", "8081")
     assert "8081" in str(failure.value)
@@ -36,7 +36,7 @@ def test_it_starts_without_a_network_and_is_there_when_that_comes(machines: Mach
     machine.boot(network=False)
     assert machine.property("ActiveState") == "active"
     machine.plug()
-    until(machine.shows_picture, 30)
+    until(machine.shows_picture, 60)
 
 
 def test_an_address_that_it_gets_after_it_has_started(machines: Machines, suite: str) -> None:
@@ -48,7 +48,7 @@ def test_an_address_that_it_gets_after_it_has_started(machines: Machines, suite:
     assert f"No network interface of this computer has the address {machine.address}" in machine.journal()
     assert not machine.answers()
     machine.plug()
-    until(machine.shows_picture, 30)
+    until(machine.shows_picture, 60)
     assert machine.property("NRestarts") == "0"
 
 

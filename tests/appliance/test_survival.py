@@ -1,5 +1,6 @@
 """What happens when piapp dies, hangs, or is told to end: on a real systemd."""
 
+import itertools
 import re
 import socket
 import time
@@ -26,8 +27,8 @@ def drop_in(machine: Machine, *lines: str) -> None:
 
 
 def restarts_and_shows_pictures(machine: Machine, pid: str) -> None:
-    until(lambda: machine.property("MainPID") not in ("0", pid), 30)
-    until(machine.shows_picture, 30)
+    until(lambda: machine.property("MainPID") not in ("0", pid), 60)
+    until(machine.shows_picture, 60)
 
 
 def test_killed_it_comes_back(installed: Machine) -> None:
@@ -57,10 +58,14 @@ def test_it_is_fed_the_watchdog_while_all_is_well(trixie: Machine) -> None:
     assert trixie.property("NRestarts") == "0"
 
 
-def starts(machine: Machine) -> list[float]:
-    """When systemd has started it again, in seconds."""
-    lines = re.findall(r"^\[ *([\d.]+)\].*Scheduled restart job", machine.journal(), re.M)
-    return [float(line) for line in lines]
+def pauses(machine: Machine) -> list[float]:
+    """How long systemd has waited each time before it started it again, in seconds."""
+    told = re.findall(r"^\[ *([\d.]+)\].*(Failed with result|Scheduled restart job)", machine.journal(), re.M)
+    found = []
+    for (ended, failed), (again, scheduled) in itertools.pairwise(told):
+        if (failed, scheduled) == ("Failed with result", "Scheduled restart job"):
+            found.append(float(again) - float(ended))
+    return found
 
 
 def test_one_that_always_ends_is_started_ever_more_rarely_and_for_ever(installed: Machine, suite: str) -> None:
@@ -69,12 +74,11 @@ def test_one_that_always_ends_is_started_ever_more_rarely_and_for_ever(installed
     installed.install("--no-start", checkout=broken)
     drop_in(installed, "RestartSec=100ms", "RestartMaxDelaySec=1500ms", "RestartSteps=2")
     installed.run("systemctl", "start", "piapp", check=False)
-    until(lambda: len(starts(installed)) >= 5, 30)
+    until(lambda: len(pauses(installed)) >= 5, 60)
     assert installed.property("ActiveState") == "activating"
-    times = starts(installed)
-    pauses = [later - earlier for earlier, later in zip(times, times[1:], strict=False)]
+    found = pauses(installed)
     if suite == "trixie":  # Debian 12's systemd does not know how
-        assert pauses[3] > pauses[0] + 0.8, pauses
+        assert found[4] > found[0] + 0.8, found
 
 
 def test_it_ends_at_once_with_many_viewers(installed: Machine) -> None:

@@ -143,7 +143,7 @@ def test_a_camera_that_was_broken_before_is_no_reason_to_go_back(trixie: Machine
 def test_interrupted_when_the_new_version_is_started_the_old_one_goes_on(trixie: Machine) -> None:
     newer = other_version(trixie, "9.0.0", PICTURES)
     installing = trixie.start(f"{newer}/scripts/install.sh")
-    until(lambda: trixie.runs_program("appliance.py wait http://127.0.0.1:8080 60"), 30)
+    until(lambda: trixie.runs_program("appliance.py wait http://127.0.0.1:8080 60"), 60)
     os.killpg(installing.pid, signal.SIGINT)
     said, _ = installing.communicate(timeout=60)
     assert "it runs as before" in said
@@ -154,7 +154,7 @@ def test_interrupted_when_the_new_version_is_started_the_old_one_goes_on(trixie:
 def test_after_a_power_cut_in_the_middle_it_starts_and_can_be_upgraded(trixie: Machine) -> None:
     newer = other_version(trixie, "9.0.0")
     installing = trixie.start(f"{newer}/scripts/install.sh")
-    until(lambda: trixie.runs_program("-m pip install"), 30)
+    until(lambda: trixie.runs_program("-m pip install"), 60)
     trixie.cut_power()
     installing.communicate(timeout=60)
     trixie.boot()

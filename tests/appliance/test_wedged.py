@@ -42,7 +42,7 @@ def has_pi_camera(machine: Machine, *of_service: str) -> None:
     drop_in(machine, "RestartSec=100ms", *of_service)
     machine.run("systemctl", "restart", "piapp")
     assert machine.shows_picture()
-    until(lambda: not camera(machine)["negotiated"], 30)  # it is closed again
+    until(lambda: not camera(machine)["negotiated"], 60)  # it is closed again
 
 
 def camera(machine: Machine) -> dict[str, object]:
@@ -63,7 +63,7 @@ def test_the_camera_hangs_and_piapp_takes_a_fresh_process(trixie: Machine) -> No
     pid = wedge(trixie, "free", "stop")
     assert trixie.shows_picture()  # and is closed, now that nobody watches
     with Stream(8080, host=trixie.address):
-        until(lambda: "Camera hung" in str(camera(trixie)["message"]), 30)
+        until(lambda: "Camera hung" in str(camera(trixie)["message"]), 60)
         assert b"<title>" in trixie.get("/")
         restarts_and_shows_pictures(trixie, pid)
     said = trixie.journal()
