@@ -1,6 +1,6 @@
 # shellcheck shell=sh
-# What scripts/test-picamera2 and scripts/test-appliance share, which make Debians to test in. Sourced after common.sh,
-# with $log set, in $cache, to where the long stories go.
+# What those scripts share that make Debians to test in: test-picamera2, test-appliance, test-vm, test-image. Sourced
+# after common.sh, with $log set, in $cache, to where the long stories go.
 
 # shellcheck disable=SC2034  # for them
 cache=${XDG_CACHE_HOME:-/var/cache}/piapp

@@ -9,7 +9,7 @@ import subprocess
 
 _SIOCGIFADDR = 0x8915
 _ALL = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # hosts that stand for all addresses, and one of them
-_ANSWER_LIMIT_S = 5.0  # a busy Pi takes long to start a program
+_ANSWER_LIMIT_S = 3.0  # a busy Pi takes long to start a program
 
 
 def addresses() -> list[str]:
