@@ -21,13 +21,14 @@ import functools
 import json
 import re
 import tomllib
-import unicodedata
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from piapp import rules as takes
 from piapp.errors import ConfigError
+from piapp.rules import Rule
 
 
 class Size(NamedTuple):
@@ -38,68 +39,6 @@ class Size(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.width}x{self.height}"
-
-
-class Rule(NamedTuple):
-    """What a setting takes. `parse` raises ValueError on anything else; it must not raise another error."""
-
-    allowed: str
-    parse: Callable[[object], Any]
-
-
-def _whole(low: int, high: int, unit: str = "") -> Rule:
-    def parse(value: object) -> int:
-        if type(value) is not int or not low <= value <= high:
-            raise ValueError
-        return value
-
-    return Rule(f"a whole number from {low} to {high}{unit}", parse)
-
-
-def _seconds(low: float, high: float) -> Rule:
-    def parse(value: object) -> float:
-        if type(value) not in (int, float) or not low <= value <= high:  # type: ignore[operator]
-            raise ValueError
-        return float(value)  # type: ignore[arg-type]
-
-    return Rule(f"a number of seconds from {low:g} to {high:g}", parse)
-
-
-def _text() -> Rule:
-    def parse(value: object) -> str:
-        if not isinstance(value, str) or not value.isprintable():
-            raise ValueError
-        return value.strip()
-
-    return Rule("text between quotes", parse)
-
-
-def _name() -> Rule:
-    def parse(value: object) -> str:
-        name = unicodedata.normalize("NFC", value) if isinstance(value, str) else ""  # a Mac writes ü as u and ¨
-        if not re.fullmatch(r"[^\W_][\w .-]{0,31}", name) or name != name.strip():
-            raise ValueError
-        return name
-
-    return Rule('up to 32 letters, digits, spaces, "-", "_" and ".", beginning with a letter or digit', parse)
-
-
-def _one_of(*choices: str | int) -> Rule:
-    def parse(value: object) -> str | int:
-        if type(value) not in (str, int) or value not in choices:
-            raise ValueError
-        return value
-
-    return Rule("one of " + ", ".join(f'"{c}"' if isinstance(c, str) else str(c) for c in choices), parse)
-
-
-def _yes_no() -> Rule:
-    def parse(value: object) -> bool:
-        if not isinstance(value, bool):
-            raise ValueError
-        return value
-
-    return Rule("true or false", parse)
 
 
 def _resolution() -> Rule:
@@ -115,17 +54,6 @@ def _resolution() -> Rule:
     return Rule('width x height, even numbers from 64 to 8192, as in "1280x720"', parse)
 
 
-def _host_names() -> Rule:
-    def parse(value: object) -> tuple[str, ...]:
-        if not isinstance(value, list) or not all(
-            isinstance(name, str) and re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,252}", name) for name in value
-        ):
-            raise ValueError
-        return tuple(name.lower().rstrip(".") for name in value)
-
-    return Rule('a list of names without "http://" and port, as in ["cam.example.org"]', parse)
-
-
 def _setting(default: Any, rule: Rule) -> Any:
     return field(default=default, metadata={"rule": rule})
 
@@ -134,30 +62,30 @@ def _setting(default: Any, rule: Rule) -> Any:
 class ServerConfig:
     """[server]: where viewers connect, and how many may."""
 
-    host: str = _setting("", _text())  # empty: all addresses, IPv4 and IPv6
-    port: int = _setting(8080, _whole(1, 65535))
-    announce: bool = _setting(True, _yes_no())  # as a service of DNS-SD
-    allowed_hosts: tuple[str, ...] = _setting((), _host_names())
-    max_viewers: int = _setting(100, _whole(1, 10000))
-    viewer_timeout_s: float = _setting(10.0, _seconds(1, 3600))
+    host: str = _setting("", takes.host())  # empty: all addresses, IPv4 and IPv6
+    port: int = _setting(8080, takes.whole(1, 65535))
+    announce: bool = _setting(True, takes.yes_no())  # as a service of DNS-SD
+    allowed_hosts: tuple[str, ...] = _setting((), takes.host_names())
+    max_viewers: int = _setting(100, takes.whole(1, 10000))
+    viewer_timeout_s: float = _setting(10.0, takes.seconds(1, 3600))
 
 
 @dataclass(frozen=True)
 class CameraConfig:
     """One [[camera]]."""
 
-    name: str = _setting("camera", _name())
-    source: str = _setting("auto", _one_of("auto", "picamera2", "usb", "images", "pattern"))
-    device: str = _setting("", _text())
+    name: str = _setting("camera", takes.name())
+    source: str = _setting("auto", takes.one_of("auto", "picamera2", "usb", "images", "pattern"))
+    device: str = _setting("", takes.text())
     resolution: Size = _setting(Size(1280, 720), _resolution())
-    framerate: int = _setting(30, _whole(1, 120, " pictures per second"))
-    quality: int = _setting(80, _whole(1, 100))
-    hflip: bool = _setting(False, _yes_no())
-    vflip: bool = _setting(False, _yes_no())
-    rotation: int = _setting(0, _one_of(0, 90, 180, 270))
-    encoder: str = _setting("auto", _one_of("auto", "hardware", "software"))
-    tuning: str = _setting("", _text())
-    idle_stop_s: float = _setting(10.0, _seconds(0, 86400))
+    framerate: int = _setting(30, takes.whole(1, 120, " pictures per second"))
+    quality: int = _setting(80, takes.whole(1, 100))
+    hflip: bool = _setting(False, takes.yes_no())
+    vflip: bool = _setting(False, takes.yes_no())
+    rotation: int = _setting(0, takes.one_of(0, 90, 180, 270))
+    encoder: str = _setting("auto", takes.one_of("auto", "hardware", "software"))
+    tuning: str = _setting("", takes.text())
+    idle_stop_s: float = _setting(10.0, takes.seconds(0, 86400))
 
 
 @dataclass(frozen=True)

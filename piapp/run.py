@@ -119,8 +119,8 @@ class Run:
             source.load()
             with self._lock:
                 source.adjust(self._changes)
-                self.source = source
                 self._started_ns = self.last_ns = time.monotonic_ns()
+                self.source = source  # after them, since others read both without the lock
             self._in_loop(self._nudge.set)
             source.run(self.publish, self.stopping)
         except SourceError as error:

@@ -10,15 +10,18 @@
 """
 
 import contextlib
+import errno
 import http.client
 import json
 import logging
 import os
 import re
+import socket
 import sys
 import time
 import tomllib
 import urllib.error
+import urllib.parse
 import urllib.request
 from pathlib import Path
 from typing import Any
@@ -103,7 +106,20 @@ def wait(url: str, limit_s: float) -> tuple[int, str]:
         time.sleep(AGAIN_S)
 
 
+def _missing(url: str) -> bool:
+    """Is it of an address that this computer does not have, perhaps not yet? Then nobody is to be asked there."""
+    host = urllib.parse.urlsplit(url).hostname or ""
+    try:
+        with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as sock:
+            sock.bind((host, 0))
+    except OSError as error:
+        return error.errno == errno.EADDRNOTAVAIL
+    return False
+
+
 def _try(opener: Any, url: str) -> tuple[int, str]:
+    if _missing(url):
+        return 1, "no network interface of this computer has the address that host in the settings names"
     try:
         with opener.open(f"{url}/snapshot.jpg", timeout=ANSWER_LIMIT_S) as answer:
             return (0, "") if answer.read(2) == b"\xff\xd8" else (2, "what answers there is not piapp")

@@ -9,6 +9,8 @@
 program=/opt/piapp
 settings=/etc/piapp/config.toml
 unit=/etc/systemd/system/piapp.service
+setup_unit=/etc/systemd/system/piapp-setup.service # on new cards, until it is installed
+link=/usr/local/bin/piapp
 user=piapp
 
 # must_be_root SCRIPT ARGUMENT…

@@ -162,6 +162,10 @@ change() {
         changed=yes
         point "$program/current" "versions/${new##*/}" || die "cannot write $program/current"
     fi
+    # so that people can type: piapp check
+    if [ ! -e "$link" ] || [ -L "$link" ]; then
+        ln -sfn "$program/current/bin/piapp" "$link" || die "cannot write $link"
+    fi
     systemctl --quiet enable piapp.service 8>&- || die "cannot enable piapp.service"
     control daemon-reload || die "systemd does not take the new service"
 }
@@ -205,6 +209,7 @@ go_back() {
         control stop piapp.service
         systemctl --quiet disable piapp.service 8>&-
         rm -f "$unit" "$program/current"
+        [ ! -L "$link" ] || rm -f "$link"
         control daemon-reload
         control reset-failed piapp.service 2>/dev/null
         return

@@ -19,6 +19,13 @@ must_be_root scripts/uninstall.sh "$@"
 take_lock
 
 found=no
+if [ -e "$setup_unit" ]; then # of a new card: it would install piapp again
+    found=yes
+    control stop "${setup_unit##*/}"
+    systemctl --quiet disable "${setup_unit##*/}" 8>&-
+    rm -f "$setup_unit" || die "cannot remove $setup_unit"
+    control daemon-reload
+fi
 if [ -e "$unit" ]; then
     found=yes
     say "stopping piapp"
@@ -28,6 +35,10 @@ if [ -e "$unit" ]; then
     control daemon-reload
 fi
 control reset-failed piapp.service 2>/dev/null
+if [ "$(readlink "$link")" = "$program/current/bin/piapp" ]; then
+    found=yes
+    rm -f "$link" || die "cannot remove $link"
+fi
 if [ -e "$program" ]; then
     found=yes
     say "removing $program"

@@ -14,7 +14,8 @@ LONGEST = 400
 #   __main__ → app → web → consumers → camera → run → {hub, sources} → frame
 #              app → system            camera → notice → the drawing half of sources
 ARROWS: dict[str, set[str]] = {
-    "config": set(),
+    "config": {"rules"},
+    "rules": set(),
     "errors": set(),
     "frame": set(),
     "hub": {"frame"},

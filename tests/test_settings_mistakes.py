@@ -283,7 +283,7 @@ def test_the_page_the_journal_and_check_tell_of_it(appliance: Card, tmp_path: Pa
 
 
 def test_settings_that_cannot_be_listened_with_are_no_good_ones(appliance: Card, tmp_path: Path) -> None:
-    appliance.write('[server]\nhost = "no such host"\n' + MAIN[MAIN.index("[[") :])
+    appliance.write('[server]\nhost = "no-such-host.invalid"\n' + MAIN[MAIN.index("[[") :])
     assert program.call(tmp_path, "--log-level", "error").returncode == 1
     assert not (tmp_path / "state/settings.json").exists()
 

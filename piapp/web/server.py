@@ -69,7 +69,8 @@ def bind(host: str, port: int, *, ahead: bool = True) -> list[socket.socket]:
     """Listening sockets: IPv4 and IPv6 where there is no host. Raises ListenError.
 
     An address that this computer does not have may be one that its network has yet to give it, as at boot: `ahead` of
-    that they listen already. It may be a slip of the pen as well, so that a line in the log says so.
+    that they listen already. It may be a slip of the pen as well, so that a line in the log says so. Not `ahead`: only
+    find out, and listen nowhere.
     """
     with _in_words(host, port), contextlib.ExitStack() as failed:
         found = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
@@ -77,8 +78,9 @@ def bind(host: str, port: int, *, ahead: bool = True) -> list[socket.socket]:
         for family, _, _, _, address in dict.fromkeys(found):
             if sock := _socket(family):
                 sockets.append(failed.enter_context(sock))
-                here = _bind(sock, address) or here
-                sock.listen(BACKLOG)
+                here = _bind(sock, address, ahead) or here
+                if ahead:
+                    sock.listen(BACKLOG)
         if not here:
             sentence = f"No network interface of this computer has the address {host}: nobody can watch until one has."
             if not ahead:
@@ -103,14 +105,16 @@ def _socket(family: int) -> socket.socket | None:
     return sock
 
 
-def _bind(sock: socket.socket, address: Any) -> bool:
-    """False: ahead of the address."""
+def _bind(sock: socket.socket, address: Any, ahead: bool) -> bool:
+    """False: the address is not there; where `ahead` is wanted, it is bound to it all the same."""
     try:
         sock.bind(address)
         return True
     except OSError as error:
         if error.errno != errno.EADDRNOTAVAIL:
             raise
+    if not ahead:
+        return False
     sock.setsockopt(*FREEBIND[sock.family], 1)
     sock.bind(address)
     return False

@@ -81,7 +81,7 @@ def check(image: Path, output: Path) -> None:
 def build(image: Path, output: Path, *, offline: bool, options: list[str]) -> None:
     own_mounts()
     with ExitStack() as stack:
-        work = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="piapp-image-")))
+        work = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="piapp-image-", dir="/var/tmp")))
         unfinished = output.with_name(f"{output.name}.unfinished")
         stack.callback(unfinished.unlink, missing_ok=True)
         copying.copy(image, unfinished)
@@ -107,6 +107,8 @@ def build(image: Path, output: Path, *, offline: bool, options: list[str]) -> No
         say("checking the image")
         card.verify()
         path = manifest.write(told, unfinished, output)
+        for made in (unfinished, path):  # theirs who has called sudo, to be moved and edited
+            os.chown(made, int(os.environ.get("SUDO_UID", -1)), int(os.environ.get("SUDO_GID", -1)))
         unfinished.rename(output)
     if offline:
         say("the Pi will install piapp when it starts for the first time and finds the internet")

@@ -63,6 +63,21 @@ def test_settings_with_a_mistake_that_were_there_before(machines: Machines) -> N
     assert b"<title>" in machine.get("/", 8081)
 
 
+def test_an_address_that_is_not_there_yet(machines: Machines) -> None:
+    """It is installed all the same, and again: piapp listens already."""
+    machine = machines.ready("trixie")
+    machine.path(SETTINGS).parent.mkdir()
+    machine.path(SETTINGS).write_text('[server]\nhost = "192.0.2.7"\n')
+    machine.boot()
+    for _ in range(2):
+        said = machine.install()
+        assert "it runs, but shows no picture: no network interface of this computer has the address" in said
+        assert machine.property("ActiveState") == "active"
+    assert "No network interface of this computer has the address 192.0.2.7" in machine.run(
+        "piapp", "check", check=False
+    )
+
+
 def test_again_changes_nothing(installed: Machine) -> None:
     before = installed.property("MainPID"), installed.run("ls", "-lR", "/opt/piapp", "/etc/piapp")
     said = installed.install()

@@ -41,6 +41,17 @@ def test_purge_after_uninstall(trixie: Machine) -> None:
     assert there(trixie) == []
 
 
+def test_a_new_card_that_was_to_install_it(machines: Machines) -> None:
+    machine = machines.fresh("trixie")
+    unit = machine.path("/etc/systemd/system/piapp-setup.service")
+    unit.write_text("[Service]\nExecStart=/bin/sleep infinity\n[Install]\nWantedBy=multi-user.target\n")
+    machine.boot()
+    machine.run("systemctl", "enable", "--now", unit.name)
+    assert machine.uninstall() == "piapp: piapp is removed"
+    assert not machine.ok("systemctl", "is-active", unit.name)
+    assert machine.run("find", "/etc/systemd", "-name", f"*{unit.name}*") == ""
+
+
 def test_where_it_never_was(machines: Machines) -> None:
     machine = machines.fresh("trixie")
     machine.boot()
