@@ -92,7 +92,9 @@ def test_a_kernel_that_does_not_wait(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_check_finds_it_wrong(tmp_path: Path) -> None:
-    done = call(tmp_path, "check", "--source", "pattern", "--host", "192.0.2.1")
+    port = free_port()
+    with server.bind("192.0.2.1", port)[0]:  # by a piapp that runs
+        done = call(tmp_path, "check", "--source", "pattern", "--host", "192.0.2.1", "--port", port)
     assert done.returncode == 1 and f"\nwrong     {NOBODY.format('192.0.2.1')}\n" in done.stdout
 
 
