@@ -176,3 +176,6 @@ prepare() {
         up_to_date "$1" || install "$@"
     ) 9<"$root" || exit
 }
+
+# As scripts/test wants it, and all that calls tests.
+prepare_test() { if [ $mode = pi ]; then prepare test dev; else prepare test usb dev; fi; }
