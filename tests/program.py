@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -40,16 +41,20 @@ def call(folder: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
 class Program:
     """Serving on 127.0.0.1 and a port of its own, from a folder that may hold a config.toml."""
 
-    def __init__(self, folder: Path, *arguments: object) -> None:
+    def __init__(
+        self, folder: Path, *arguments: object, before: Sequence[str] = (), variables: Mapping[str, str] | None = None
+    ) -> None:
+        """`before`: a program, with its arguments, that executes the command behind it."""
+        self.folder = folder
         self.port = free_port()
         self.stopped_s = 0.0  # from the signal to the end
         self._errors = folder / "stderr"
         with self._errors.open("wb") as errors:
             self._process = subprocess.Popen(
-                command("--host", "127.0.0.1", "--port", self.port, *arguments),
+                [*before, *command("--host", "127.0.0.1", "--port", self.port, *arguments)],
                 cwd=folder,
                 # a socket or file that is left open shows on stderr
-                env={**_with_state(folder), "PYTHONWARNINGS": "error::ResourceWarning"},
+                env={**_with_state(folder), "PYTHONWARNINGS": "error::ResourceWarning", **(variables or {})},
                 stdin=subprocess.DEVNULL,
                 stdout=errors,
                 stderr=errors,
