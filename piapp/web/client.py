@@ -75,6 +75,7 @@ class Client(httputil.HTTPConnection):
         self._pausing: asyncio.TimerHandle | None = None
         self._head: Head | None = None
         self._left = 0  # bytes of the body that are still to come
+        self._wants_body = False  # the handler has looked at the head and does
         self._delegate: httputil.HTTPMessageDelegate | None = None
         # --- the answer ---
         self._out = bytearray()  # what the kernel had no room for
@@ -135,7 +136,7 @@ class Client(httputil.HTTPConnection):
         """With what has arrived."""
         if self._head is None:
             self._take_head()
-        elif self._delegate and self._left and not self._finished:
+        elif self._wants_body:
             self._take_body()
         elif len(self._in) > http1.HEAD_LIMIT:  # requests that come after this one
             self._stop_reading()
@@ -168,7 +169,7 @@ class Client(httputil.HTTPConnection):
     def _begin(self) -> None:
         assert self._head
         line, headers, self._left, self._keep_alive = self._head
-        self._finished = False
+        self._wants_body = self._finished = False
         try:
             request = httputil.HTTPServerRequest(start_line=line, headers=headers, connection=self)
             self._delegate = self._owner.handler_for(request)
@@ -190,7 +191,8 @@ class Client(httputil.HTTPConnection):
         assert self._head
         if self.closed or self._finished:
             return
-        self.waits_since = self._loop.time()
+        self._wants_body, self.waits_since = True, self._loop.time()
+        self._read_on()
         if self._head.headers.get("Expect", "").lower() == "100-continue":
             self._send(b"HTTP/1.1 100 Continue\r\n\r\n")
         self._take_body()
@@ -203,7 +205,7 @@ class Client(httputil.HTTPConnection):
         if data:
             self._delegate.data_received(data)
         if not self._left:
-            self.waits_since = None
+            self._wants_body, self.waits_since = False, None
             self._delegate.finish()
 
     # --- answering: the first four are for Tornado's handlers ---
@@ -227,7 +229,7 @@ class Client(httputil.HTTPConnection):
         return self._send(chunk)
 
     def finish(self) -> None:
-        self._finished = True
+        self._finished, self._wants_body = True, False
         if not self._out:
             self._end_answer()
 

@@ -1,0 +1,62 @@
+"""How piapp writes its log: one line for each event, whatever a stranger puts into it and however often.
+
+A name, an address or a header may hold what moves a terminal's cursor, or looks like another line of the log: such
+characters are escaped. And what happens again and again is told a few times, then counted.
+"""
+
+import logging
+import re
+import sys
+import time
+from collections.abc import Callable
+
+AT_ONCE = 5  # lines of one kind
+EVERY_S = 10.0  # one more, from then on, with the number of those that were left out
+KINDS = 1000  # are remembered
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+
+
+def start(level: str) -> None:
+    """Log to stderr from now on."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(OneLine("%(levelname)s %(name)s: %(message)s"))
+    handler.addFilter(Repetition())
+    logging.basicConfig(level=level, handlers=[handler])
+
+
+class OneLine(logging.Formatter):
+    """Escapes what is not printable. Only a traceback has lines of its own."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        text = super().format(record)
+        first, *traceback = [text] if not (record.exc_info or record.stack_info) else text.split("\n")
+        return "\n".join((escaped(first), *map(escaped, traceback)))
+
+
+class Repetition(logging.Filter):
+    """Lets through a few lines of each kind, then one now and then. A kind is a message before its values are filled in,
+    and where it comes from. What is only for debugging passes."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__()
+        self._clock = clock
+        self._kinds: dict[tuple[str, str], tuple[float, float, int]] = {}  # budget left, as of when, left out
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if record.levelno < logging.INFO:
+            return True
+        kind, now = (record.name, str(record.msg)), self._clock()
+        left, then, omitted = self._kinds.pop(kind, (float(AT_ONCE), now, 0))
+        left = min(float(AT_ONCE), left + (now - then) / EVERY_S)
+        passes = left >= 1
+        if passes and omitted:
+            record.msg, record.args = f"{record.getMessage()} (and {omitted} more like it)", None
+        self._kinds[kind] = (left - 1, now, 0) if passes else (left, now, omitted + 1)
+        if len(self._kinds) > KINDS:
+            del self._kinds[next(iter(self._kinds))]  # that was not heard of for longest
+        return passes
+
+
+def escaped(text: str) -> str:
+    return _CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
