@@ -14,8 +14,9 @@ LONGEST = 400
 #   __main__ → app → web → consumers → camera → run → {hub, sources} → frame
 #              app → system            camera → notice → the drawing half of sources
 ARROWS: dict[str, set[str]] = {
-    "config": {"rules"},
+    "config": {"rules", "toml"},
     "rules": set(),
+    "toml": set(),
     "errors": set(),
     "frame": set(),
     "hub": {"frame"},
@@ -28,10 +29,10 @@ ARROWS: dict[str, set[str]] = {
     "stuck": set(),
     "tasks": set(),
     "camera": {"chosen", "counts", "faults", "frame", "hub", "notice", "run", "sources", "stuck", "tasks"},
-    "state": {"camera", "chosen"},  # what users chose, kept on disk
+    "state": {"camera", "chosen", "system", "tasks"},  # what users chose, kept on disk
     "report": {"camera"},
-    "settings": set(),
-    "last_good": {"settings", "state"},
+    "settings": {"system", "toml"},
+    "last_good": {"settings", "system"},
     "consumers": {"camera", "frame"},
     "web": {"camera", "consumers", "frame"},
     "system": {"tasks"},
