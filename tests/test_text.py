@@ -155,3 +155,23 @@ def test_spans_of_time_as_a_person_says_them() -> None:
         (8640000, "100 days"),
     ):
         assert notice.span(seconds) == said
+
+
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    [
+        ("Camera unplugged", "Camera unplugged"),
+        ("  two\nlines\tand\r\nmore ", "two lines and more"),
+        ("\x1b[31mred\x1b[0m \x07 \xe9 \udc80", "?[31mred?[0m ? é ?"),
+        (ValueError("x" * 100), "x" * 17 + "..."),
+        ("x" * 20, "x" * 20),
+        ("\n" * 10**6, ""),
+    ],
+)
+def test_what_a_driver_says_becomes_one_short_printable_line(said: object, shown: str) -> None:
+    assert text.plain(said, 20) == shown
+
+
+def test_texts_that_are_not_too_long_stay_as_they_are() -> None:
+    assert text.plain("word " * 40) == ("word " * 40).strip()
+    assert len(text.plain("words " * 10**6)) == 200
