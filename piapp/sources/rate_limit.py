@@ -2,10 +2,11 @@
 
 import time
 from collections.abc import Callable
-from typing import NamedTuple
+from dataclasses import dataclass
 
 
-class Rate(NamedTuple):
+@dataclass(frozen=True)
+class Rate:
     """`count` times at once, and as many again in each `span_s` seconds. No seconds: without a limit."""
 
     count: int

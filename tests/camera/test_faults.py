@@ -20,6 +20,7 @@ from .case import (
     JPEGS,
     LIMIT_S,
     NEVER_S,
+    QUICK,
     Hand,
     HandSource,
     Watcher,
@@ -116,7 +117,7 @@ async def test_after_a_steady_run_the_pauses_begin_anew(monkeypatch: pytest.Monk
         device.openings += 1
         return Flaky(device)
 
-    camera = Camera(CameraConfig(name="door"), open_source)
+    camera = Camera(CameraConfig(name="door"), open_source, limits=QUICK)
     camera.start()
     with camera.watching(Watcher()):
         await opened(device, len(steady) + 1)
@@ -140,7 +141,7 @@ async def test_for_a_device_that_is_away_the_pauses_stay_short(monkeypatch: pyte
         device.openings += 1
         return Away(device)
 
-    camera = Camera(CameraConfig(name="door"), open_source)
+    camera = Camera(CameraConfig(name="door"), open_source, limits=QUICK)
     camera.start()
     with camera.watching(Watcher()):
         await becomes(lambda: len(pauses.seconds) >= 9)
@@ -159,7 +160,7 @@ async def test_what_is_loaded_slowly_is_no_fault_of_the_device(monkeypatch: pyte
             loading.set()
             loaded.wait(LIMIT_S)
 
-    camera = Camera(CameraConfig(name="door"), lambda: Slow(device))
+    camera = Camera(CameraConfig(name="door"), lambda: Slow(device), limits=QUICK)
     camera.start()
     with camera.watching(Watcher()):
         await asyncio.to_thread(loading.wait, LIMIT_S)
@@ -286,7 +287,7 @@ async def test_a_device_that_sends_nothing_more_has_failed(monkeypatch: pytest.M
 async def test_a_slow_camera_has_as_long_as_some_frames_take(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "FROZEN_S", 0.0)
     hand = Hand()
-    camera = Camera(CameraConfig(name="door", framerate=20), hand)
+    camera = Camera(CameraConfig(name="door", framerate=20), hand, limits=QUICK)
     camera.start()
     with camera.watching(Watcher()):
         await becomes(lambda: hand.publish)

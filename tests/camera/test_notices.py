@@ -21,11 +21,11 @@ class Drawing:
         self.sizes: list[Size] = []
         monkeypatch.setattr(notice, "draw", self._draw)
 
-    def _draw(self, title: str, words: str, size: Size) -> bytes:
-        self.sizes.append(size)
+    def _draw(self, title: str, words: str, like: Size, limits: notice.Limits) -> notice.Notice:
+        self.sizes.append(like)
         self.begun.set()
         assert self.go_on.wait(LIMIT_S)
-        return b"drawn"
+        return notice.Notice(b"drawn", like)
 
 
 @pytest.mark.parametrize("idle_stop_s", [0, NEVER_S])
@@ -57,7 +57,7 @@ async def test_a_first_picture_is_not_covered_by_a_notice_that_was_being_drawn(
         camera.hub.listeners.add(lambda frame: heard.append(frame.notice))
         with camera.watching(Watcher()):
             await becomes(drawing.begun.is_set)  # "Camera is starting"
-            run = camera._run
+            run = camera.run
             assert run
             run._nudge = asyncio.Event()  # the picture is there, and the camera has not heard of it yet
             hand.picture()
