@@ -55,9 +55,9 @@ class Hand:
         self.openings += 1
         return HandSource(self)
 
-    def picture(self, captured_ns: int | None = None) -> None:
+    def picture(self, captured_ns: int | None = None, size: tuple[int, int] = (64, 48)) -> None:
         assert self.publish
-        self.publish(JPEGS[0], time.monotonic_ns() if captured_ns is None else captured_ns, 64, 48)
+        self.publish(JPEGS[0], time.monotonic_ns() if captured_ns is None else captured_ns, *size)
 
 
 class HandSource(Source):
