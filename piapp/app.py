@@ -106,6 +106,7 @@ class Piapp:
         self._state = StateFile(state_path)
         self.cameras = {camera.name: self._make(camera) for camera in config.cameras}  # another dict at each change
         self._site = Site(config.server, self.cameras, config.problem, Board().describe, limits)
+        self._state.listeners.add(lambda: self._site.cannot_save(self._state.problem))
         application, places = server.application(self._site), self._site.places
         self._door = Door(sockets, application, limits, lambda: places.waiting)
 
@@ -129,7 +130,7 @@ class Piapp:
 
     def status(self) -> str:
         """What is wrong with the settings, and how the cameras do, in a line."""
-        return f"{self._site.problem} {report.status(self.cameras.values())}".lstrip()
+        return f"{self._site.words()} {report.status(self.cameras.values())}".lstrip()
 
     def alive(self) -> bool:
         """Whether somebody looks after each camera, and newcomers are let in."""

@@ -26,9 +26,10 @@ ARROWS: dict[str, set[str]] = {
     "counts": {"run"},
     "faults": {"notice"},
     "chosen": {"run", "sources"},
+    "snapshots": {"frame", "hub", "run", "sources"},
     "stuck": set(),
     "tasks": set(),
-    "camera": {"chosen", "counts", "faults", "frame", "hub", "notice", "run", "sources", "stuck", "tasks"},
+    "camera": {"chosen", "counts", "faults", "frame", "hub", "notice", "run", "snapshots", "sources", "stuck", "tasks"},
     "state": {"camera", "chosen", "system", "tasks"},  # what users chose, kept on disk
     "report": {"camera"},
     "settings": {"system", "toml"},

@@ -36,6 +36,7 @@ class Site:
     config: ServerConfig
     cameras: dict[str, Camera]
     problem: str = ""  # what keeps piapp from working as it was set up, in words for its owner
+    unsaved: str = ""  # why changes cannot be saved, in such words too
     system: Callable[[], dict[str, Any]] = dict  # facts about this computer
     limits: Limits = Limits()
     own_names: set[str] = field(default_factory=set)  # by which others find this computer, as far as it is known
@@ -50,7 +51,7 @@ class Site:
             name: Broadcast(camera, self.config.viewer_timeout_s) for name, camera in self.cameras.items()
         }
         self.places = Places(self.config.max_viewers, self.limits)
-        self.news = News(self.cameras.values(), self.problem)
+        self.news = News(self.cameras.values(), self.words())
         files = (file.read_bytes() for file in sorted(PAGE.rglob("*")) if file.is_file())
         self.page_version = hashlib.sha256(b"".join(files)).hexdigest()[:16]
 
@@ -67,13 +68,16 @@ class Site:
         }
         for broadcast in set(before.values()) - set(stay.values()):
             broadcast.end()
-        self.news.change(cameras.values(), problem)
+        self.news.change(cameras.values(), self.words())
 
-    def tell(self, problem: str) -> None:
-        """Another problem, or none any more."""
-        if problem != self.problem:
-            self.problem = problem
-            self.news.change(self.cameras.values(), problem)
+    def cannot_save(self, unsaved: str) -> None:
+        """Why, or empty when changes are saved again."""
+        self.unsaved = unsaved
+        self.news.change(self.cameras.values(), self.words())
+
+    def words(self) -> str:
+        """What the owner should know, for the page; empty: nothing."""
+        return " ".join(filter(None, (self.problem, self.unsaved)))
 
     def answers_to(self, host: str) -> bool:
         """Whether piapp may be called so."""
