@@ -35,8 +35,10 @@ class OneLine(logging.Formatter):
 
 
 class Repetition(logging.Filter):
-    """Lets through a few lines of each kind, then one now and then. A kind is a message before its values are filled in,
-    and where it comes from. What is only for debugging passes."""
+    """Lets a few lines of each kind through, then one now and then; of what is only for debugging, all.
+
+    Lines are of one kind if they come from the same place: the message is the same before its values are filled in.
+    """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__()

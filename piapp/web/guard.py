@@ -36,10 +36,10 @@ class Site:
     config: ServerConfig
     cameras: dict[str, Camera]
     problem: str = ""  # what keeps piapp from working as it was set up, in words for its owner
-    unsaved: str = ""  # why changes cannot be saved, in such words too
     system: Callable[[], dict[str, Any]] = dict  # facts about this computer
     limits: Limits = Limits()
     own_names: set[str] = field(default_factory=set)  # by which others find this computer, as far as it is known
+    unsaved: str = ""  # why changes cannot be saved, in words for piapp's owner
     broadcasts: dict[str, Broadcast] = field(init=False)
     places: Places = field(init=False)
     pages: dict[str, Connection] = field(init=False, default_factory=dict)  # that are open, by their own ids
