@@ -3,7 +3,8 @@
  *     flood [OPTIONS] HOST PORT CLIENTS OPENING LOOP
  *
  * Each client connects, sends the file OPENING once, then the file LOOP over and over. A client whose connection has
- * ended connects again. Writes "CONNECTIONS LOOP-BYTES ANSWERS" to stdout when it is terminated, or after a minute.
+ * ended connects again. Writes "CONNECTIONS LOOP-BYTES" as of then to stdout when SIGUSR1 comes. Runs until it is
+ * terminated, at most a minute.
  *
  *     -a COUNT  wait for this many answers after each LOOP
  *     -p BYTES  send this many bytes at a time: 1 is one byte per packet
@@ -51,10 +52,12 @@ static struct sockaddr_in server = { .sin_family = AF_INET };
 static struct bytes opening, loop;
 static size_t number_at = -1; /* where the number is in OPENING */
 static long wanted_answers, piece, rate, closes, deaf, upgrades;
-static unsigned long long connections, loop_bytes, answers;
-static volatile sig_atomic_t ending;
+static unsigned long long connections, loop_bytes;
+static volatile sig_atomic_t ending, asked;
 
 static void end(int number) { (void)number; ending = 1; }
+
+static void ask(int number) { (void)number; asked = 1; }
 
 static void fail(const char *what)
 {
@@ -155,7 +158,7 @@ static void send_some(struct client *c)
     }
 }
 
-/* Count the answers whose heads have come. Bodies need a Content-Length. */
+/* Take notice of the answers whose heads have come. Bodies need a Content-Length. */
 static void parse(struct client *c)
 {
     char *body;
@@ -167,7 +170,6 @@ static void parse(struct client *c)
         c->body = size - taken;
         c->head_bytes = have - taken;
         memmove(c->head, body + 4 + taken, c->head_bytes);
-        answers++;
         if (c->due)
             c->due--;
     }
@@ -272,6 +274,7 @@ int main(int argc, char **argv)
     struct sigaction on_end = { .sa_handler = end }; /* without SA_RESTART, so that poll() returns */
     sigaction(SIGTERM, &on_end, NULL);
     sigaction(SIGALRM, &on_end, NULL);
+    sigaction(SIGUSR1, &(struct sigaction){ .sa_handler = ask }, NULL);
     alarm(LONGEST_S);
     struct rlimit files;
     getrlimit(RLIMIT_NOFILE, &files);
@@ -291,6 +294,11 @@ int main(int argc, char **argv)
     }
     long long began_ms = now_ms();
     while (!ending) {
+        if (asked) {
+            asked = 0;
+            printf("%llu %llu\n", connections, loop_bytes);
+            fflush(stdout);
+        }
         int pause_ms = connect_some(clients, count, began_ms);
         for (int i = 0; i < count; i++)
             polled[i] = (struct pollfd){
@@ -302,6 +310,5 @@ int main(int argc, char **argv)
             if (polled[i].fd >= 0 && polled[i].revents)
                 attend(&clients[i], polled[i].revents);
     }
-    printf("%llu %llu %llu\n", connections, loop_bytes, answers);
     return 0;
 }

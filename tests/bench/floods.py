@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import signal
 import socket
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from . import report, senders, viewers
 from .attacks import Attack, Clients, patch
@@ -100,22 +102,21 @@ class Floods:
                 for number, clients in enumerate(attack.clients)
             ]
             time.sleep(START_S)
-            if any(attacker.poll() is not None for attacker in attackers):
-                raise BenchError(f"the attackers of {attack.name} ended too early")
             pids = [server.process.pid, viewer.pid, *(attacker.pid for attacker in attackers)]
+            counts = _counts(attack.clients, attackers)
             begin_ns, cpu_s, others_s = time.monotonic_ns(), server.cpu_s(), _others_s(pids)
             late_ms = _wait(self.seconds)
             end_ns, cpu_s, others_s = time.monotonic_ns(), server.cpu_s() - cpu_s, _others_s(pids) - others_s
+            counts = _counts(attack.clients, attackers) - counts
             after_mb = server.rss_mb()
             patch_ms = _change(port)
             stop_s = _stop(server)
             seen = viewers.seen_by(viewer, records, begin_ns, end_ns, sender.name)
-            sent, connects = _done(attack.clients, attackers, (time.monotonic_ns() - begin_ns) / 1e9)
         elapsed_s = (end_ns - begin_ns) / 1e9
         times = np.concatenate([[begin_ns], seen["read_ns"], [end_ns]])
         return Result(
-            sent=sent,
-            connects=connects,
+            sent=counts[0] / elapsed_s,
+            connects=counts[1] / elapsed_s,
             fps=len(seen) / elapsed_s,
             gap_ms=float(np.diff(times).max()) / 1e6,
             cpu=cpu_s / elapsed_s,
@@ -221,19 +222,17 @@ def _stop(server: Running) -> float | None:
     return time.monotonic() - began
 
 
-def _done(
-    clients: Sequence[Clients], attackers: "Sequence[subprocess.Popen[bytes]]", elapsed_s: float
-) -> tuple[float, float]:
-    """End the attackers; how many messages they have sent and connections they have made, a second."""
-    sent = connects = 0.0
+def _counts(clients: Sequence[Clients], attackers: "Sequence[subprocess.Popen[bytes]]") -> NDArray[np.float64]:
+    """How many messages the attackers have sent, and how many connections they have made."""
+    counts = np.zeros(2)
     for each, attacker in zip(clients, attackers, strict=True):
-        attacker.terminate()
-        output, _ = attacker.communicate(timeout=5)
-        connections, loop_bytes, _ = map(int, output.split())
-        connects += connections
-        if each.loop:
-            sent += each.messages * loop_bytes / len(each.loop)
-    return sent / elapsed_s, connects / elapsed_s
+        attacker.send_signal(signal.SIGUSR1)
+        told = attacker.stdout.readline().split() if attacker.stdout else []
+        if not told:
+            raise BenchError("an attacker ended too early")
+        connections, loop_bytes = map(int, told)
+        counts += (each.messages * loop_bytes / max(1, len(each.loop)), connections)
+    return counts
 
 
 def _wrong_state(file: Path, *, changed: bool) -> str:
