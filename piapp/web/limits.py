@@ -25,6 +25,7 @@ class Limits:
 
     request_s: float = 10.0  # for a request to arrive, and for an open connection to begin the next one
     write_s: float = 10.0  # how long an answer may make no progress
+    deaf_s: float = 30.0  # without a file for a newcomer: then only a fresh process may help
     waiting: int = 64  # connections that do not watch (yet), in all
     waiting_of_one: int = 32  # and from one address
     requests: Rate = Rate(200, 400)
