@@ -17,10 +17,10 @@ from .raw import lines, switch
 from .target import CURRENT, NAMES, Target, missing
 
 HOST = "Host: 127.0.0.1"
-LIMIT_S = 16.0
+LIMIT_S = 14.0
 CUT_S = (6.0, 13.5)  # after 10 s, which is looked after once a second; never at once
 PLACES = 10
-GETS_IN_S = 14.0  # a newcomer, when those inside are slower than one picture in 10 s
+GETS_IN_S = 13.5  # a newcomer, when those inside are slower than one picture in 10 s
 GROWTH = 32 << 20  # bytes of memory
 EVERY_S = 0.25
 
