@@ -31,7 +31,7 @@ class Limits:
 
     names: int = 100_000  # files that are looked at, of whatever kind
     list_again_s_per_name: float = 1e-4  # the pause between two listings: a large folder that changes all the time
-    files_a_frame: int = 100  # that are tried until a good one is found, before the next frame is due
+    looking: float = 0.5  # of a frame's time: how long to look for a file that is good
     file_bytes: int = 32_000_000  # a larger file is not read
     kept_bytes: int = 8_000_000  # so much of a folder is kept in memory, rather than read again for every frame
     settled_ns: int = 3_000_000_000  # file systems keep times in steps (FAT: 2 s), and more may change within a step
@@ -69,11 +69,11 @@ class Images(Source):
         pictures = self._pictures()
         # reading while the event loop writes to its viewers would have both fight for the interpreter's lock
         for _ in ticks(self.config.framerate, stopping):
-            for picture in itertools.islice(pictures, self._limits.files_a_frame):
-                if picture:
-                    publish(picture.jpeg, time.monotonic_ns(), *picture.size)
-                if picture or stopping.is_set():
-                    break
+            until = time.monotonic() + self._limits.looking / self.config.framerate
+            while (picture := next(pictures)) is None and time.monotonic() < until and not stopping.is_set():
+                pass
+            if picture:
+                publish(picture.jpeg, time.monotonic_ns(), *picture.size)
 
     def _pictures(self) -> Iterator["_Picture | None"]:
         """Every file in turn, for ever; None for a bad one. The folder may change between any two."""
