@@ -353,7 +353,7 @@ def test_a_folder_with_more_files_than_anybody_looks_at(folder: Path, caplog: py
     source = source_of(folder, Limits(names=2))
     assert len(set(shown(take(source, 6)))) == 2
     assert source.negotiated == "2 files at 120 fps"
-    assert source.remark == "There are too many files in the folder: 2 of them are looked at."
+    assert source.remark == "The folder has too many files: only 2 of them are used."
     assert [record.getMessage() for record in caplog.records] == [f"{folder}: {source.remark}"]
 
 

@@ -1,7 +1,7 @@
 """A folder of JPEG files, shown one after the other for ever; their bytes are passed on as they are.
 
-Files that are added or removed while it runs are noticed at once, by the folder's own time of change. A broken one is
-skipped, and read again once it has changed. What is no regular file, as a FIFO or a device, is never opened.
+Files that are added or removed while it runs are noticed at once, by the folder's own modification time. A broken file
+is skipped, and read again once it has changed. Only regular files are opened, never a FIFO or a device.
 """
 
 import bisect
@@ -27,15 +27,15 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Limits:
-    """What a folder may cost, whatever is in it."""
+    """Bounds on the cost of a folder, whatever it contains."""
 
-    names: int = 100_000  # files that are looked at, of whatever kind
-    list_again_s_per_name: float = 1e-4  # the pause between two listings: a large folder that changes all the time
-    looking: float = 0.5  # of a frame's time: how long to look for a file that is good
-    file_bytes: int = 32_000_000  # a larger file is not read
-    kept_bytes: int = 8_000_000  # so much of a folder is kept in memory, rather than read again for every frame
+    names: int = 100_000  # directory entries, of any kind
+    list_again_s_per_name: float = 1e-4  # pause between two listings, for a large folder that changes all the time
+    looking: float = 0.5  # share of a frame's time to spend looking for a good file
+    file_bytes: int = 32_000_000  # larger files are not read
+    kept_bytes: int = 8_000_000  # pictures kept in memory rather than read again for every frame
     settled_ns: int = 3_000_000_000  # file systems keep times in steps (FAT: 2 s), and more may change within a step
-    lines: Rate = Rate(10, 60.0)  # in the log, of files that are skipped
+    lines: Rate = Rate(10, 60.0)  # logging skipped files
 
 
 class Images(Source):
@@ -76,7 +76,7 @@ class Images(Source):
                 publish(picture.jpeg, time.monotonic_ns(), *picture.size)
 
     def _pictures(self) -> Iterator["_Picture | None"]:
-        """Every file in turn, for ever; None for a bad one. The folder may change between any two."""
+        """Every file in turn, for ever; None for a bad one. The folder may change at any time."""
         name, bad_in_a_row = "", 0
         while True:
             names = self._names()
@@ -111,7 +111,7 @@ class Images(Source):
             every = [entry.name for entry in itertools.islice(entries, self._limits.names + 1)]
         names = sorted(name for name in every[: self._limits.names] if name.lower().endswith((".jpg", ".jpeg")))
         if len(every) > self._limits.names and not self.remark:
-            self.remark = f"There are too many files in the folder: {self._limits.names} of them are looked at."
+            self.remark = f"The folder has too many files: only {self._limits.names} of them are used."
             log.warning("%s: %s", self._folder, self.remark)
         self._listed, self._listed_at = names, time.monotonic()
         self._kept.clear()
@@ -122,7 +122,7 @@ class Images(Source):
     # --- the files ---
 
     def _read(self, name: str) -> "_Picture | None":
-        """The file's picture; None when it is no whole JPEG, with a line in the log for each such file, or gone."""
+        """The file's picture; None if it is gone, or not a whole JPEG, which is logged once for each such file."""
         path, version = os.path.join(self._folder, name), _NOTHING
         try:
             version = _version(os.stat(path))
@@ -141,23 +141,23 @@ class Images(Source):
         return picture
 
     def _content(self, path: str) -> tuple["_Version", bytes]:
-        """ValueError for what is not to be read. Opening a FIFO would wait, and opening a device may do anything."""
-        self._check(os.stat(path))
+        """Raises ValueError for a file that must not be read."""
+        self._check(os.stat(path))  # before opening: that would block on a FIFO, and may do anything to a device
         file = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
         with open(file, "rb") as opened:
-            self._check(now := os.fstat(file))  # another one may have taken its place
-            if os.pread(file, 2, 0) != b"\xff\xd8":  # 20 MB of something else need not be read
+            self._check(now := os.fstat(file))  # it may have been replaced meanwhile
+            if os.pread(file, 2, 0) != b"\xff\xd8":  # do not read 20 MB of something else
                 raise ValueError("not a JPEG")
             return _version(now), opened.read(now.st_size)
 
     def _check(self, found: os.stat_result) -> None:
         if not stat.S_ISREG(found.st_mode):
             raise ValueError("not a file")
-        if not 0 < found.st_size <= self._limits.file_bytes:  # what /proc has is endless, and is said to be empty
+        if not 0 < found.st_size <= self._limits.file_bytes:  # files in /proc may be endless, and report 0 bytes
             raise ValueError(f"it has {found.st_size} bytes; allowed are 1 to {self._limits.file_bytes}")
 
     def _complain(self, name: str, version: "_Version", reason: str) -> None:
-        """Once for each version of a file that is bad, as far as the log is not to be filled with it."""
+        """Log a bad file once for each of its versions, within the limit for log lines."""
         known, self._bad[name] = self._bad.get(name), version
         if known == version:
             return
@@ -178,14 +178,14 @@ class Images(Source):
 
 
 class _Version(NamedTuple):
-    """What changes when a file does."""
+    """What changes when a file changes."""
 
     changed_ns: int
-    status_changed_ns: int  # who may read it, say
+    status_changed_ns: int  # also for a change of its permissions
     length: int
 
 
-_NOTHING = _Version(0, 0, -1)  # of what has none, as a link that leads nowhere
+_NOTHING = _Version(0, 0, -1)  # for example of a broken link
 
 
 class _Picture(NamedTuple):
@@ -201,7 +201,7 @@ class _Kept(NamedTuple):
 
     @property
     def bytes(self) -> int:
-        return len(self.picture.jpeg) + 500  # with all the objects around it
+        return len(self.picture.jpeg) + 500  # with the objects around it
 
 
 def _version(found: os.stat_result) -> _Version:

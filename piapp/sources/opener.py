@@ -48,7 +48,7 @@ class NoCamera(Pattern):
             try:
                 while not stopping.wait(LOOK_AGAIN_S) and find(self.config) is None:
                     pass
-            except BaseException as error:  # what a driver's binding may raise: it belongs to whoever runs this
+            except BaseException as error:  # raised below, in the source's own thread
                 failed.append(error)
             finally:
                 until.set()

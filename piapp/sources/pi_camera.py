@@ -46,10 +46,10 @@ BUFFERS = (4, 2)
 
 @dataclass(frozen=True)
 class Limits:
-    """How often, whatever users and viewers ask for."""
+    """How often things may happen, however many requests come."""
 
-    restarts: Rate = Rate(4, 8.0)  # of the camera, to turn the picture, and of the hardware encoder
-    lines: Rate = Rate(3, 60.0)  # in the log, of full pictures that fail
+    restarts: Rate = Rate(4, 8.0)  # restarting the camera to turn the picture, or the hardware encoder
+    lines: Rate = Rate(3, 60.0)  # logging full pictures that fail
 
 
 class PiCamera(Source):
@@ -120,7 +120,7 @@ class PiCamera(Source):
                 self._take_stills()
 
     def _is_to_turn(self, turns: tuple[bool, bool, int]) -> bool:
-        """Whether the picture is to be turned otherwise than it is, and may be: it costs some tenths of a second."""
+        """Whether to restart the camera now, which takes some tenths of a second, to turn the picture as asked."""
         return self._finish.turns != turns and self._restarts.allows()
 
     # --- the configuration ---
@@ -295,7 +295,7 @@ class PiCamera(Source):
             return
         try:
             still = self._take_still(max(asked_ns for _, asked_ns in waiting))
-        except BaseException as error:  # of a driver's binding, perhaps: whatever comes of it, who waits is told
+        except BaseException as error:  # a driver's binding may raise anything: those who wait are told first
             for future, _ in waiting:
                 future.set_exception(SourceError("Full picture failed", text.plain(error)))
             if not isinstance(error, Exception):

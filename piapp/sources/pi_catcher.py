@@ -31,7 +31,7 @@ class Catcher:
         self._lock = threading.Lock()  # guards `_after_ns` and who releases
         self._after_ns: int | None = None  # wanted: a frame exposed no earlier. None: nobody wants any
         self._caught: SimpleQueue[Caught] = SimpleQueue()
-        self._lines = RateLimit(Rate(3, 60.0))  # in the log: there may be one for every frame
+        self._lines = RateLimit(Rate(3, 60.0))  # of log lines: every frame may fail
 
     def __call__(self, request: Any) -> None:
         """In picamera2's event loop, for every frame: must be quick and never raise."""

@@ -23,7 +23,7 @@ def hub_output(encoder: Any, publish: Publish, size: Size, bad: Callable[[str], 
     """
     from picamera2.outputs import Output
 
-    lines = RateLimit(Rate(3, 60.0))  # in the log: there may be one for every frame
+    lines = RateLimit(Rate(3, 60.0))  # of log lines: every frame may fail
 
     class HubOutput(Output):  # type: ignore[misc]
         """outputframe runs in the encoder's thread, which an exception would kill for good: it must not raise."""

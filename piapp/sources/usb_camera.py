@@ -38,7 +38,7 @@ SELECT_TIMEOUT_S = 2  # so long OpenCV waits for a frame; by itself it would be 
 FIRST_FRAME_LIMIT_S = 6.0  # some cameras need several seconds to wake up
 BROKEN_LIMIT_S = 2.5  # a fault: nothing but broken pictures for so long
 BURST_S = 10.0  # broken pictures closer together than this are one line in the log
-DECODED_MORE = 2  # times the pixels that the camera agreed to: more, as a broken header may say, is not decoded
+DECODED_MORE = 2  # times the agreed number of pixels: a picture whose header claims more is not decoded
 
 
 class UsbCamera(Source):
@@ -55,7 +55,7 @@ class UsbCamera(Source):
         self._runs = False  # the first picture is about to be read
         self._refused: set[str] = set()  # controls that have been complained of
         self._last_bad = -BURST_S  # time.monotonic() of the newest broken picture
-        self._turning = False  # it was said that pictures are turned, and what that costs
+        self._turning = False  # the cost of turning pictures has been logged
 
     def load(self) -> None:
         _cv2()
