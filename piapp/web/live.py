@@ -37,7 +37,6 @@ log = logging.getLogger(__name__)
 WINDOW = 2  # pictures of one camera that may be under way, on a short link
 SLOW_S = (0.1, 0.2)  # beyond the round trip, on average: below the first a page is prompt, above the second slow
 END_LIMIT_S = 2.0  # for a page to close its end
-REFUSED_LIMIT = 16  # pages that are being told that there is no place for them
 COSTLY_BYTES = 256  # of what a page says count as one more message
 MOST_CAMERAS = 1000
 CLIENT_LIMIT = 64  # characters
@@ -180,6 +179,7 @@ class Page(Connection):
         if self.closed or self._ending:
             return
         self.has_place = False
+        self._site.places.hurry()
         self._leave()
         self.tell("close", websocket.close(code, reason))
         # not at once: with something of the page's unread, the kernel would take back what it has not sent yet
@@ -324,8 +324,6 @@ class LiveHandler(Handler):
             self.refuse(400, "Sec-WebSocket-Key is not 16 bytes in base64.")
         # without a name of its own every connection is new
         client = self.get_query_argument("client", "")[:CLIENT_LIMIT] or key
-        if sum(not each.has_place for each in self.site.places.connections) >= REFUSED_LIMIT:
-            self.refuse(503, self.site.places.full_sentence(), Retry_After="5")
         sock = self.take_socket()
         if sock is None:
             return
