@@ -29,9 +29,9 @@ from piapp.errors import DeviceAway, DeviceStuck, SourceError
 from piapp.faults import Faults
 from piapp.frame import Frame
 from piapp.hub import Hub, Watcher
+from piapp.rate_limit import Rate, RateLimit
 from piapp.run import UNEXPECTED, Run
 from piapp.sources.control import Control, Value
-from piapp.sources.rate_limit import Rate, RateLimit
 from piapp.sources.source import Source, Still
 from piapp.stuck import Stuck
 

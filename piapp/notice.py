@@ -12,8 +12,8 @@ from typing import NamedTuple
 import numpy as np
 
 from piapp.config import Size
+from piapp.rate_limit import Rate, RateLimit
 from piapp.sources import encoder, text
-from piapp.sources.rate_limit import Rate, RateLimit
 
 log = logging.getLogger(__name__)
 

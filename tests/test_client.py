@@ -11,7 +11,8 @@ from numbered import Numbered
 from watching import streaming
 from wire import Answer, Stream, ask, connect, patch, read_all, read_head, request
 
-from piapp.web.limits import Limits, Rate
+from piapp.rate_limit import Rate
+from piapp.web.limits import Limits
 
 JSON = {"Content-Type": "application/json"}
 QUICK = Limits(request_s=0.3, write_s=0.5)
@@ -188,7 +189,7 @@ def test_who_does_not_take_the_answers_is_cut_off(path: str) -> None:
 
 
 def test_more_requests_than_the_budget_has_wait() -> None:
-    limits = Limits(requests=Rate(per_s=50, burst=5))
+    limits = Limits(requests=Rate(5, 0.1))
     with streaming(Numbered(), limits) as running, connect(running.port) as sock:
         began = time.monotonic()
         sock.sendall(request("GET", "/health", {}) * 25)
@@ -197,7 +198,7 @@ def test_more_requests_than_the_budget_has_wait() -> None:
 
 
 def test_who_would_wait_for_too_long_is_told_so() -> None:
-    limits = Limits(requests=Rate(per_s=0.1, burst=1))
+    limits = Limits(requests=Rate(1, 10.0))
     with streaming(Numbered(), limits) as running:
         assert ask(running.port, "/health").status == 200
         refused = ask(running.port, "/health")
@@ -205,7 +206,7 @@ def test_who_would_wait_for_too_long_is_told_so() -> None:
 
 
 def test_a_stream_costs_no_budget_once_it_runs() -> None:
-    limits = Limits(requests=Rate(per_s=0.1, burst=1))
+    limits = Limits(requests=Rate(1, 10.0))
     with streaming(Numbered(), limits) as running, Stream(running.port) as viewer:
         viewer.take(20)
 

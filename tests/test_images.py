@@ -15,10 +15,10 @@ from fakes import pattern_jpegs, until
 from source_case import LIMIT_S, FakeTime, Picture, claiming, count_pictures, running, settings, take
 
 from piapp.errors import SourceError
+from piapp.rate_limit import Rate
 from piapp.sources import jpeg
 from piapp.sources import source as base
 from piapp.sources.images import Images, Limits
-from piapp.sources.rate_limit import Rate
 
 JPEGS = pattern_jpegs(6)
 USUAL = Limits()

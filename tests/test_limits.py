@@ -4,56 +4,32 @@ import resource
 from collections.abc import Iterator
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from fakes import until
 
-from piapp.web.limits import LIMITS, Budget, Limits, Rate, Requests, fit, share_of
-
-
-def test_a_burst_then_the_rate() -> None:
-    budget = Budget(Rate(per_s=10, burst=5))
-    waits = [budget.spend(100.0) for _ in range(8)]
-    assert waits[:5] == [0.0] * 5
-    assert waits[5:] == pytest.approx([0.1, 0.2, 0.3])
-    assert budget.spend(101.0) == 0.0  # it has had a second to recover
-    assert [budget.spend(1000.0) for _ in range(6)] == pytest.approx([0.0] * 5 + [0.1])  # but is never more than whole
-
-
-def test_what_would_wait_too_long_costs_nothing() -> None:
-    budget = Budget(Rate(per_s=1, burst=1))
-    assert budget.spend(0.0) == 0.0
-    assert [budget.spend(0.0, longest_s=0.5) for _ in range(100)] == [None] * 100
-    assert budget.spend(1.0) == 0.0
-
-
-@given(st.lists(st.tuples(st.floats(0, 2), st.floats(0.1, 20)), max_size=100))
-def test_no_more_is_ever_spent_than_burst_and_rate_allow(steps: list[tuple[float, float]]) -> None:
-    budget, now, spent = Budget(Rate(per_s=10, burst=20)), 0.0, 0.0
-    for pause_s, amount in steps:
-        now += pause_s
-        if budget.spend(now, amount, longest_s=0.0) == 0.0:
-            spent += amount
-        assert spent <= 20 + 10 * now + 1e-6
+from piapp.rate_limit import Rate
+from piapp.web.limits import LIMITS, Limits, Requests, fit, share_of
 
 
 def test_each_address_has_its_own_and_all_share_one() -> None:
-    requests = Requests(Limits(requests_of_one=Rate(1, 2), requests=Rate(1, 3)))
+    requests = Requests(Limits(requests_of_one=Rate(2, 1000.0), requests=Rate(3, 1000.0)))
 
     def spend(share: str) -> bool:
-        return all(budget.spend(0.0, longest_s=0.0) == 0.0 for budget in requests.budgets(share))
+        return all(budget.allows() for budget in requests.budgets(share))
 
     assert [spend("10.0.0.1") for _ in range(3)] == [True, True, False]
     assert [spend("10.0.0.2"), spend("10.0.0.2"), spend("10.0.0.3"), spend("")] == [True, False, False, False]
 
 
 def test_an_address_that_asks_for_nothing_more_is_forgotten() -> None:
-    requests = Requests(LIMITS)
+    requests = Requests(Limits(requests_of_one=Rate(1, 0.01)))
     own, _ = requests.budgets("10.0.0.1")
-    own.spend(100.0)
-    requests.sweep(100.0)
-    assert requests.budgets("10.0.0.1")[0] is own
-    requests.sweep(101.0)
+    assert own.allows()
+    requests.sweep()
+    kept = requests.budgets("10.0.0.1")[0] is own
+    until(lambda: own.is_unused)
+    requests.sweep()
     assert requests.budgets("10.0.0.1")[0] is not own
+    assert kept or own.is_unused  # a busy box may take longer for one line than that
 
 
 @pytest.mark.parametrize(

@@ -18,8 +18,8 @@ from typing import NamedTuple
 
 from piapp.config import CameraConfig, Size
 from piapp.errors import SourceError
+from piapp.rate_limit import Rate, RateLimit
 from piapp.sources import jpeg
-from piapp.sources.rate_limit import Rate, RateLimit
 from piapp.sources.source import Publish, Source, ticks
 
 log = logging.getLogger(__name__)

@@ -27,13 +27,13 @@ from typing import Any, NamedTuple
 
 from piapp.config import CameraConfig, Size
 from piapp.errors import SourceError, Unsupported
+from piapp.rate_limit import Rate, RateLimit
 from piapp.sources import pi_device, pi_encoder, pi_found, text
 from piapp.sources.control import Value
 from piapp.sources.finish import Finish
 from piapp.sources.pi_catcher import Catcher
 from piapp.sources.pi_controls import PiControls
 from piapp.sources.pi_output import hub_output
-from piapp.sources.rate_limit import Rate, RateLimit
 from piapp.sources.source import Publish, Source, Still
 
 log = logging.getLogger(__name__)

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from queue import Empty, SimpleQueue
 from typing import Any, NamedTuple
 
-from piapp.sources.rate_limit import Rate, RateLimit
+from piapp.rate_limit import Rate, RateLimit
 
 log = logging.getLogger(__name__)
 

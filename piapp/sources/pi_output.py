@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 from piapp.config import Size
+from piapp.rate_limit import Rate, RateLimit
 from piapp.sources import text
-from piapp.sources.rate_limit import Rate, RateLimit
 from piapp.sources.source import Publish, plausible
 
 log = logging.getLogger(__name__)

@@ -151,7 +151,7 @@ class Door:
     def _sweep(self) -> None:
         self._sweeping = self._loop.call_later(SWEEP_S, self._sweep)
         now = self._loop.time()
-        self.requests.sweep(now)
+        self.requests.sweep()
         for client in tuple(self.clients):
             client.sweep(now)
 

@@ -24,10 +24,10 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from piapp.frame import Frame
+from piapp.rate_limit import RateLimit
 from piapp.web import websocket
 from piapp.web.connection import Connection
 from piapp.web.guard import Handler, Site
-from piapp.web.limits import Budget
 from piapp.web.news import now_ms, text
 from piapp.web.stream import Broadcast, Tally
 from piapp.web.websocket import CloseCode, Opcode, WebSocketError
@@ -118,7 +118,7 @@ class Page(Connection):
         self._site = site
         self._client = client
         self._reader = websocket.Reader()
-        self._budget = Budget(site.limits.messages)
+        self._budget = RateLimit(site.limits.messages)
         self._replies: dict[str, bytes] = {}  # to what is being read: one of each kind, however often it was asked for
         self._waiting: dict[str, bytes] = {}  # messages that had no room yet, the newest of each kind
         self._heard = self._looks_away = self._loop.time()
@@ -239,7 +239,7 @@ class Page(Connection):
             self.tell(*self._replies.popitem())
         # Pictures that were drawn may be told of as often as they were sent. A frame that comes in pieces counts, too.
         frames = max(1, self._reader.frames - before) - self._free
-        if frames > 0 and (wait_s := self._budget.spend(now, frames + len(data) / COSTLY_BYTES)):
+        if frames > 0 and (wait_s := self._budget.spend(frames + len(data) / COSTLY_BYTES)):
             self.stop_reading(wait_s)
 
     def gone(self) -> None:

@@ -7,10 +7,10 @@ from fake_picamera2 import MONO, PI, SECOND, VERSIONS, Module, World, look
 from fakes import until
 
 from piapp.config import Size
+from piapp.rate_limit import Rate
 from piapp.sources import pi_encoder
 from piapp.sources.control import Control, Kind, Value
 from piapp.sources.pi_camera import Limits, PiCamera
-from piapp.sources.rate_limit import Rate
 
 from .case import camera, of_all_versions, of_both_encoders, running, settings, source_of, wait_for_frames
 

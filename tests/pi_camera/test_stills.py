@@ -12,8 +12,8 @@ from PIL import Image
 
 from piapp.config import Size
 from piapp.errors import SourceError, Unsupported
+from piapp.rate_limit import Rate
 from piapp.sources.pi_camera import Limits, PiCamera
-from piapp.sources.rate_limit import Rate
 from piapp.sources.source import Still
 
 from .case import (
