@@ -2,13 +2,14 @@
 
 import json
 import socket
+import struct
 import time
 from collections.abc import Iterator
 
 import pytest
 from fakes import Running, until
 from numbered import Numbered
-from watching import streaming
+from watching import heard, streaming
 from wire import Answer, Stream, ask, connect, patch, read_all, read_head, request
 
 from piapp.rate_limit import Rate
@@ -170,6 +171,17 @@ def test_every_byte_does_not_begin_the_time_anew() -> None:
             for _ in range(10_000):
                 sock.sendall(b"a")
                 time.sleep(0.01)
+
+
+@pytest.mark.usefixtures("no_errors")
+@pytest.mark.parametrize("path", ["/style.css", "/metrics", "/snapshot"])
+def test_who_resets_the_connection_while_it_is_answered_is_no_error(running: Running, path: str) -> None:
+    for _ in range(3):
+        with connect(running.port, receive_buffer=2048) as sock:
+            sock.sendall(request("GET", path, {}) * 100)
+            heard(running)  # by now its answers have filled the buffers between us
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        heard(running)
 
 
 @pytest.mark.parametrize("path", ["/js/view.js", "/api/cameras", "/nothing"])

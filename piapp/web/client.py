@@ -347,6 +347,7 @@ class Client(httputil.HTTPConnection):
         self._socket.close()
         if self._flushed:
             _break(self._flushed)
+            self._flushed = None
         on_close, self._on_close = self._on_close, None
         if on_close and not self._finished:
             on_close()

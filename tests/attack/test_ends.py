@@ -79,7 +79,7 @@ def test_it_ends_in_good_time(fresh: Callable[..., Target], tornado: str, number
 
 def test_killed_at_any_moment_it_starts_with_what_was_kept(tmp_path: Path) -> None:
     pick = random.Random(5)
-    for _ in range(4):
+    for _ in range(3):
         with Target(tmp_path, CURRENT) as target:
             kept = target.kept_on()
             assert target.camera()["on"] == kept

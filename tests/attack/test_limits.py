@@ -28,8 +28,8 @@ def test_a_viewer_notices_nothing_and_a_newcomer_gets_in(fresh: Callable[..., Ta
                 sock = stack.enter_context(connect(target.port))
                 if number % 2:
                     sock.sendall(request("GET", "/stream?fps=1", {}))
-            busy = target.busy(2.0)
-            times = [float(picture.timestamp) for picture in viewer.take(45)]
+            busy = target.busy(1.5)
+            times = [float(picture.timestamp) for picture in viewer.take(30)]
             assert all(0 < later - earlier < 1.0 for earlier, later in itertools.pairwise(times))
             assert busy < CALM
             assert target.held().descriptors <= files
