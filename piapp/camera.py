@@ -29,9 +29,9 @@ from piapp.errors import DeviceAway, DeviceStuck, SourceError
 from piapp.faults import Faults
 from piapp.frame import Frame
 from piapp.hub import Hub, Watcher
+from piapp.rate_limit import Rate, RateLimit
 from piapp.run import UNEXPECTED, Run
 from piapp.sources.control import Control, Value
-from piapp.sources.rate_limit import Rate, RateLimit
 from piapp.sources.source import Source, Still
 from piapp.stuck import Stuck
 
@@ -49,10 +49,10 @@ SNAPSHOT_LIMIT_S, STILL_LIMIT_S = 5.0, 10.0  # the latter encodes some MB beside
 
 @dataclass(frozen=True)
 class Limits:
-    """How often, whatever viewers and devices do."""
+    """How often things may happen, however many requests come."""
 
-    openings: Rate = Rate(5, 5.0)  # of the device: somebody may play with the switch
-    switch_lines: Rate = Rate(4, 10.0)  # in the log
+    openings: Rate = Rate(5, 5.0)  # opening the device, for example while somebody toggles the switch
+    switch_lines: Rate = Rate(4, 10.0)  # logging "switched on" and "switched off"
     notices: notice.Limits = notice.Limits()
 
 
@@ -86,7 +86,7 @@ class Camera:
         self.on = before["on"]  # the user's switch; no viewer overrides it
         self.state = State.IDLE if self.on else State.OFF
         self._switched = False  # in this run of piapp: else nobody knows since when it is off
-        self._logged_on = self.on  # what the log says of the switch
+        self._logged_on = self.on  # the switch as last logged
         self.counts = Counts()
         self.faults = Faults(config.name)
         self.watchers: set[Watcher] = set()
@@ -274,17 +274,17 @@ class Camera:
                 await self._while_wanted(self._openings.wait_s)
 
     async def _open(self) -> SourceError | None:
-        """Run the source for as long as it is wanted; the error if there was one. A bug is one, and logged whole."""
+        """Run the source while it is wanted; return its error, if any. A bug in here counts as an error, too."""
         try:
             run = self.run = Run(self.name, self._open_source, self.hub, self._nudge, self._chosen.values)
             self.counts.begin(run)
             return await self._watch(run)
-        except Exception:  # no memory for a thread, too
+        except Exception:  # for example when the system cannot start another thread
             log.exception("%s: unexpected error", self.name)
             return DeviceStuck(*UNEXPECTED)
 
     async def _close(self, run: Run | None, error: SourceError | None, pause: float) -> float:
-        """End the run and wait before the next one, `pause` at most; how long that is the next time."""
+        """End the run, then wait up to `pause` seconds before the next one. Returns the pause after that one."""
         if run:
             run.stop()  # before the hub forgets its newest frame: none may come after
         frames, steady = (run.frames, run.lasted_s > STEADY_S) if run else (0, False)
@@ -393,7 +393,7 @@ class Camera:
                 self.hub.publish(drawn.jpeg, time.monotonic_ns(), *drawn.size, words)
 
     def _log_switch(self) -> None:
-        """Of somebody who plays with it, only what it comes to."""
+        """Log the switch if it has changed. Under quick toggling, log only where it ends up."""
         if self.on is not self._logged_on and self._switch_lines.allows():
             self._logged_on = self.on
             log.info("%s: switched %s", self.name, "on" if self.on else "off")

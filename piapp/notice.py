@@ -12,8 +12,8 @@ from typing import NamedTuple
 import numpy as np
 
 from piapp.config import Size
+from piapp.rate_limit import Rate, RateLimit
 from piapp.sources import encoder, text
-from piapp.sources.rate_limit import Rate, RateLimit
 
 log = logging.getLogger(__name__)
 
@@ -22,12 +22,12 @@ _BACKGROUND, _DIM, _BRIGHT = 28, 150, 235
 
 @dataclass(frozen=True)
 class Limits:
-    """What notices may cost, whatever cameras and viewers do."""
+    """Bounds on the cost of notices."""
 
-    shortest: int = 48  # pixels a side; on fewer no word can be read
-    longest: int = 1920  # a picture may have any size, and a broken header may claim one
-    drawn: Rate = Rate(5, 1.0)
-    complaints: Rate = Rate(1, 600.0)  # in the log, of one that cannot be drawn
+    shortest: int = 48  # pixels a side; text is not legible on fewer
+    longest: int = 1920  # pixels a side; the camera's picture, or its broken header, may claim any size
+    drawn: Rate = Rate(5, 1.0)  # drawing one
+    complaints: Rate = Rate(1, 600.0)  # logging that drawing fails
 
 
 class Notice(NamedTuple):
@@ -38,15 +38,15 @@ class Notice(NamedTuple):
 
 
 class Notices:
-    """Those of one camera. Belongs to the event loop, and draws in a thread of its own."""
+    """The notices of one camera. Belongs to the event loop; drawing runs in a worker thread."""
 
     def __init__(self, title: str, limits: Limits = Limits()) -> None:
         self._title, self._limits = title, limits
         self._drawn, self._complaints = RateLimit(limits.drawn), RateLimit(limits.complaints)
 
     async def draw(self, words: str, like: Size) -> Notice | None:
-        """As draw(); None when that fails, and the log has it. Waits its turn where too many are asked for."""
-        while not self._drawn.allows():  # noqa: ASYNC110  # time alone lets it go on
+        """Like draw(), but waits when called too often, and returns None when drawing fails (the log says why)."""
+        while not self._drawn.allows():  # noqa: ASYNC110  # only time changes this
             await asyncio.sleep(self._drawn.wait_s)
         try:
             return await asyncio.to_thread(draw, self._title, words, like, self._limits)
@@ -59,7 +59,7 @@ class Notices:
 def draw(title: str, words: str, like: Size, limits: Limits = Limits()) -> Notice:
     """The title and the time small, the words as large as they fit. Some milliseconds of work.
 
-    As large as `like`, or of the same shape within the limits.
+    It has the size `like`, or the same shape within the limits.
     """
     size = _within(like, limits)
     y = np.full((size.height, size.width), _BACKGROUND, np.uint8)
@@ -84,6 +84,6 @@ def span(seconds: float) -> str:
 
 
 def _within(size: Size, limits: Limits) -> Size:
-    """Scaled down until the long side fits; a side that would be too short then has the picture lose its shape."""
+    """Scale down until the long side fits, then lengthen a side that is too short, at the cost of the shape."""
     scale = min(1.0, limits.longest / max(*size, 1))
     return Size(*(max(limits.shortest, round(side * scale)) for side in size))

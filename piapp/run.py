@@ -26,7 +26,7 @@ class Run:
     controls, and at the end. Once stop() was called nothing is published any more, so that a thread that hangs in its
     driver cannot come back with an old picture.
 
-    Whatever the source raises, the run ends, and `error` says so in a few words.
+    Whatever the source raises, the run ends and `error` describes it in a few words.
     """
 
     def __init__(
@@ -88,8 +88,8 @@ class Run:
         return source.controls, asked
 
     async def still(self) -> Still:
-        """As Source.still, of a run that has frames; shared as Stills says. Waits no longer than the source runs, which
-        may be for ever.
+        """Like Source.still, for a run that has frames; shared as Stills describes. Waits until the run ends, which may
+        be for ever.
 
         Raises Unsupported, or SourceError.
         """
@@ -115,7 +115,7 @@ class Run:
             self._in_loop(self._nudge.set)
 
     def _main(self) -> None:
-        """Catches all there is: SystemExit from a driver's binding, say, would end the thread without a word."""
+        """Catches BaseException: a SystemExit raised by a driver's binding would end the thread silently."""
         try:
             source = self._open_source()
             source.load()
@@ -145,23 +145,23 @@ class Run:
 
 
 class Stills:
-    """Full pictures of one source, shared by those who ask: one is being taken, and at most one more is due.
+    """Full pictures of one source, shared between requests: at most one is being taken and one more is due.
 
-    Who asks while one is being taken gets the next one, together with all others who do: it is taken after each of
-    them has asked. One that nobody waits for any more is called off. Belongs to the event loop.
+    Requests that arrive while a picture is being taken share the next one, which is taken after all of them were made.
+    A picture that nobody waits for any more is cancelled. Belongs to the event loop.
     """
 
     def __init__(self, take: Callable[[], Future[Still]]) -> None:
         """`take` is Source.still."""
         self._take = take
         self._taken: Future[Still] | None = None  # the one that is being taken
-        self._sharing: set[asyncio.Future[Still]] = set()  # who gets it
-        self._waiting: set[asyncio.Future[Still]] = set()  # who gets the next one
-        self._complained = False  # of an error that nobody expected; once is enough
+        self._sharing: set[asyncio.Future[Still]] = set()  # the requests that get it
+        self._waiting: set[asyncio.Future[Still]] = set()  # the requests that get the next one
+        self._complained = False  # an unexpected error has been logged; once is enough
         self._loop = asyncio.get_running_loop()
 
     async def next(self) -> Still:
-        """One that is taken after this call. Raises what the source does; SourceError for what nobody expects."""
+        """A picture taken after this call. Raises what the source raises; unexpected errors become a SourceError."""
         mine: asyncio.Future[Still] = self._loop.create_future()
         self._waiting.add(mine)
         self._begin()
@@ -174,7 +174,7 @@ class Stills:
                 self._taken.cancel()
 
     def fail(self, error: SourceError) -> None:
-        """For all who wait: the source has ended."""
+        """End all requests with this error: the source has ended."""
         for each in (*self._sharing, *self._waiting):
             if not each.done():
                 each.set_exception(error)
@@ -191,20 +191,20 @@ class Stills:
             self._taken.add_done_callback(self._done)
 
     def _done(self, taken: Future[Still]) -> None:
-        """In whatever thread the source has."""
+        """Called in the source's thread."""
         with contextlib.suppress(RuntimeError):  # the loop is closed: the program is ending
             self._loop.call_soon_threadsafe(self._finish, taken)
 
     def _finish(self, taken: Future[Still]) -> None:
         self._taken = None
         if taken.cancelled():
-            self._hand_out(_closed())  # by the source, or since nobody was left
+            self._hand_out(_closed())  # cancelled by the source, or because nobody was waiting
         else:
             self._hand_out(taken.exception() or taken.result())
         self._begin()
 
     def _hand_out(self, found: Still | BaseException) -> None:
-        """To those who share it."""
+        """Answer the requests that share this picture."""
         if isinstance(found, BaseException) and not isinstance(found, PiappError):
             if not self._complained:
                 log.error("a full picture failed unexpectedly", exc_info=found)
@@ -220,7 +220,7 @@ class Stills:
 
 
 def _short(error: SourceError) -> SourceError:
-    """The same with texts that fit into a notice, whatever a driver has put into them."""
+    """The same error with texts short enough for a notice, whatever a driver has put into them."""
     return type(error)(text.plain(error.what), text.plain(error.hint))
 
 

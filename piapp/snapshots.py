@@ -1,4 +1,4 @@
-"""Single pictures of one camera for who asks now: taken after the request, or the reason why there is none."""
+"""Single pictures of one camera, each taken after it was asked for, or the reason why there is none."""
 
 import asyncio
 import contextlib
@@ -15,7 +15,7 @@ from piapp.sources.source import Still
 
 
 class Camera(Protocol):
-    """What is needed of one."""
+    """What this module needs of a camera."""
 
     name: str
     on: bool
@@ -64,7 +64,7 @@ async def _asking(camera: Camera, watcher: Watcher, limit_s: float, what: str) -
 async def _picture(camera: Camera, since_ns: int) -> Frame:
     """The next one, exposed no earlier. Raises NoFreshFrame when the camera is switched off meanwhile."""
 
-    def ends(frame: Frame) -> bool:  # asked for each frame, whoever waits: only then a task is woken
+    def ends(frame: Frame) -> bool:  # called for each frame: with many requests, cheaper than waking their tasks
         return not camera.on or (frame.captured_ns >= since_ns and not frame.notice)
 
     frame = await camera.hub.newer_than(0, ends)

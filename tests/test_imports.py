@@ -29,6 +29,7 @@ ARROWS: dict[str, set[str]] = {
     "snapshots": {"frame", "hub", "run", "sources"},
     "stuck": set(),
     "tasks": set(),
+    "rate_limit": set(),
     "camera": {"chosen", "counts", "faults", "frame", "hub", "notice", "run", "snapshots", "sources", "stuck", "tasks"},
     "state": {"camera", "chosen", "system", "tasks"},  # what users chose, kept on disk
     "report": {"camera"},
@@ -44,7 +45,7 @@ ARROWS: dict[str, set[str]] = {
     "__main__": {"app", "check", "last_good", "state", "system"},
     "__init__": set(),
 }
-ANYONE = {"config", "errors", "__init__"}
+ANYONE = {"config", "errors", "rate_limit", "__init__"}
 
 
 def imported(source: str, module: str) -> set[str]:

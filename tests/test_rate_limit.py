@@ -1,8 +1,10 @@
-"""sources/rate_limit.py: so many at once, and then an even pace."""
+"""So many at once, and then an even pace."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from piapp.sources.rate_limit import Rate, RateLimit
+from piapp.rate_limit import Rate, RateLimit
 
 
 class Clock:
@@ -55,3 +57,40 @@ def test_asking_how_long_costs_nothing() -> None:
 def test_without_a_limit(count: int) -> None:
     limit = RateLimit(Rate(count, 0.0), Clock())
     assert all(limit.allows() and limit.wait_s == 0 for _ in range(1000))
+
+
+def test_who_comes_too_early_may_wait() -> None:
+    limit = RateLimit(Rate(5, 0.5), Clock())
+    assert [limit.spend() for _ in range(8)] == pytest.approx([0.0] * 5 + [0.1, 0.2, 0.3])
+
+
+def test_what_would_wait_too_long_costs_nothing() -> None:
+    clock = Clock()
+    limit = RateLimit(Rate(1, 1.0), clock)
+    assert limit.spend() == 0.0
+    assert [limit.spend(longest_s=0.5) for _ in range(100)] == [None] * 100
+    clock.now += 1
+    assert limit.spend() == 0.0
+
+
+def test_it_is_unused_when_all_of_it_is_free_again() -> None:
+    clock = Clock()
+    limit = RateLimit(Rate(10, 10.0), clock)
+    assert limit.is_unused
+    limit.spend(3)
+    for _ in range(2):
+        clock.now += 1
+        assert not limit.is_unused
+    clock.now += 1
+    assert limit.is_unused
+
+
+@given(st.lists(st.tuples(st.floats(0, 2), st.floats(0.1, 20)), max_size=100))
+def test_no_more_is_ever_spent_than_there_was(steps: list[tuple[float, float]]) -> None:
+    clock, spent = Clock(), 0.0
+    limit, began = RateLimit(Rate(20, 2.0), clock), clock.now
+    for pause_s, amount in steps:
+        clock.now += pause_s
+        if limit.spend(amount, longest_s=0.0) is not None:
+            spent += amount
+        assert spent <= 20 + 10 * (clock.now - began) + 1e-6

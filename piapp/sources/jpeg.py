@@ -8,7 +8,7 @@ other marker there is the next segment, or the end, or the place where the pictu
 import re
 from collections.abc import Iterator
 
-LONGEST = 16384  # pixels a side: no camera has more, and 8 kB can claim 65535, which would be 12 GB when decoded
+LONGEST = 16384  # pixels a side: no camera has more, and an 8 kB file can claim 65535, 12 GB when decoded
 
 SOI, EOI, SOS, DHT = 0xD8, 0xD9, 0xDA, 0xC4
 _SIZES = frozenset(range(0xC0, 0xD0)) - {DHT, 0xC8, 0xCC}  # SOFn

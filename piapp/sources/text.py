@@ -58,7 +58,7 @@ def wrap(text: str, width: int, max_height: int) -> tuple[int, list[str]]:
 
 
 def plain(words: object, most: int = 200) -> str:
-    """The words on one line, printable, and at most so many characters: drivers and exceptions may say anything."""
+    """The words on one line, printable, at most `most` characters: drivers and exceptions may say anything."""
     line = " ".join(str(words)[: 4 * most].split())
     line = "".join(character if character.isprintable() else "?" for character in line)
     return line if len(line) <= most else f"{line[: most - 3]}..."

@@ -10,8 +10,9 @@ import sys
 import time
 from collections.abc import Callable
 
-AT_ONCE = 5  # lines of one kind
-EVERY_S = 10.0  # one more, from then on, with the number of those that were left out
+from piapp.rate_limit import Rate, RateLimit
+
+LINES = Rate(5, 50.0)  # of one kind; the next one then says how many were left out
 KINDS = 1000  # are remembered
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
@@ -43,18 +44,17 @@ class Repetition(logging.Filter):
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__()
         self._clock = clock
-        self._kinds: dict[tuple[str, str], tuple[float, float, int]] = {}  # budget left, as of when, left out
+        self._kinds: dict[tuple[str, str], tuple[RateLimit, int]] = {}  # and how many of it were left out
 
     def filter(self, record: logging.LogRecord) -> bool:
         if record.levelno < logging.INFO:
             return True
-        kind, now = (record.name, str(record.msg)), self._clock()
-        left, then, omitted = self._kinds.pop(kind, (float(AT_ONCE), now, 0))
-        left = min(float(AT_ONCE), left + (now - then) / EVERY_S)
-        passes = left >= 1
+        kind = record.name, str(record.msg)
+        limit, omitted = self._kinds.pop(kind) if kind in self._kinds else (RateLimit(LINES, self._clock), 0)
+        passes = limit.allows()
         if passes and omitted:
             record.msg, record.args = f"{record.getMessage()} (and {omitted} more like it)", None
-        self._kinds[kind] = (left - 1, now, 0) if passes else (left, now, omitted + 1)
+        self._kinds[kind] = limit, 0 if passes else omitted + 1
         if len(self._kinds) > KINDS:
             del self._kinds[next(iter(self._kinds))]  # that was not heard of for longest
         return passes

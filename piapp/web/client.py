@@ -17,9 +17,10 @@ from typing import NamedTuple, Protocol
 
 from tornado import httputil, iostream
 
+from piapp.rate_limit import RateLimit
 from piapp.web import http1
 from piapp.web.http1 import BadRequest, Head
-from piapp.web.limits import Budget, Limits, Requests
+from piapp.web.limits import Limits, Requests
 from piapp.web.link import Link
 
 log = logging.getLogger(__name__)
@@ -154,10 +155,10 @@ class Client(httputil.HTTPConnection):
             self._looked, self.waits_since = 0, None
             self._pay(self._owner.requests.budgets(self.share))
 
-    def _pay(self, budgets: tuple[Budget, ...]) -> None:
+    def _pay(self, budgets: tuple[RateLimit, ...]) -> None:
         """Begin with the request as soon as all of these have something left."""
         for i, budget in enumerate(budgets):
-            wait_s = budget.spend(self._loop.time(), longest_s=self._owner.limits.longest_wait_s)
+            wait_s = budget.spend(longest_s=self._owner.limits.longest_wait_s)
             if wait_s is None:
                 self._refuse(503, "There are too many requests: try again in a few seconds.", **{"Retry-After": "5"})
                 return
@@ -346,6 +347,7 @@ class Client(httputil.HTTPConnection):
         self._socket.close()
         if self._flushed:
             _break(self._flushed)
+            self._flushed = None
         on_close, self._on_close = self._on_close, None
         if on_close and not self._finished:
             on_close()

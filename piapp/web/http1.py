@@ -84,7 +84,7 @@ def _parse(head: bytes) -> Head:
         headers.add(name, value.strip(" \t"))
     method, target, version = (found[name].decode("latin-1") for name in ("method", "target", "version"))
     hosts = headers.get_list("Host")
-    if len(hosts) > 1 or (not hosts and version == "1.1"):
+    if len(hosts) > 1 or "" in hosts or (not hosts and version == "1.1"):
         raise BadRequest(400, "A request has one Host header.")
     line = RequestStartLine(method, target, f"HTTP/{version}")
     return Head(line, headers, _length(headers), _keeps_alive(headers, version))

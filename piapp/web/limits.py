@@ -7,16 +7,10 @@ by it, and those who watch notice nothing. Connections are places, of which ther
 import ipaddress
 import resource
 from dataclasses import dataclass
-from typing import NamedTuple
+
+from piapp.rate_limit import Rate, RateLimit
 
 RESERVED_FILES = 16  # for cameras, files that are read and written, and programs that are started
-
-
-class Rate(NamedTuple):
-    """So many a second in the long run, and so many at once."""
-
-    per_s: float
-    burst: float
 
 
 @dataclass(frozen=True)
@@ -25,37 +19,17 @@ class Limits:
 
     request_s: float = 10.0  # for a request to arrive, and for an open connection to begin the next one
     write_s: float = 10.0  # how long an answer may make no progress
+    deaf_s: float = 30.0  # without a file for a newcomer: then only a fresh process may help
     waiting: int = 64  # connections that do not watch (yet), in all
     waiting_of_one: int = 32  # and from one address
-    requests: Rate = Rate(200, 400)
-    requests_of_one: Rate = Rate(50, 200)
+    requests: Rate = Rate(400, 2.0)
+    requests_of_one: Rate = Rate(200, 4.0)
     longest_wait_s: float = 2.0  # for the budget of all; then 503
-    messages: Rate = Rate(20, 100)  # of one page, beyond acknowledgements of pictures
+    messages: Rate = Rate(100, 5.0)  # of one page, beyond acknowledgements of pictures
     least_pace_s: float = 10.0  # who gets less than a picture in this time gives up its place when all are taken
 
 
 LIMITS = Limits()
-
-
-class Budget:
-    """Hands out moments at which something may be done, so that a rate is kept.
-
-    The generic cell rate algorithm: all there is to remember is when the budget will be whole again.
-    """
-
-    def __init__(self, rate: Rate) -> None:
-        self._interval_s = 1 / rate.per_s
-        self._slack_s = rate.burst / rate.per_s
-        self.whole = 0.0  # when, on the caller's clock
-
-    def spend(self, now: float, amount: float = 1, longest_s: float = float("inf")) -> float | None:
-        """How long to wait before this may be done, 0 for now; None, and nothing spent, if it is longer than that."""
-        whole = max(self.whole, now) + amount * self._interval_s
-        wait_s = max(0.0, whole - now - self._slack_s)
-        if wait_s > longest_s:
-            return None
-        self.whole = whole
-        return wait_s
 
 
 class Requests:
@@ -63,21 +37,21 @@ class Requests:
 
     def __init__(self, limits: Limits) -> None:
         self._rate_of_one = limits.requests_of_one
-        self._all = Budget(limits.requests)
-        self._of_one: dict[str, Budget] = {}
+        self._all = RateLimit(limits.requests)
+        self._of_one: dict[str, RateLimit] = {}
 
-    def budgets(self, share: str) -> tuple[Budget, ...]:
+    def budgets(self, share: str) -> tuple[RateLimit, ...]:
         """All that a request of this share has to be paid from, in this order."""
         if not share:
             return (self._all,)
         own = self._of_one.get(share)
         if own is None:
-            own = self._of_one[share] = Budget(self._rate_of_one)
+            own = self._of_one[share] = RateLimit(self._rate_of_one)
         return own, self._all
 
-    def sweep(self, now: float) -> None:
-        """Forget those whose budget is whole."""
-        self._of_one = {share: budget for share, budget in self._of_one.items() if budget.whole > now}
+    def sweep(self) -> None:
+        """Forget those who have spent nothing lately."""
+        self._of_one = {share: budget for share, budget in self._of_one.items() if not budget.is_unused}
 
 
 def share_of(address: str) -> str:

@@ -27,7 +27,6 @@ FULL_S = 0.05  # until the door looks again whether there is room
 NO_FILES_S = 1.0  # until it tries again to have another file
 NO_FILES = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 SETTLED_S = 1.0  # so long a connection may take for its first request, before it can lose its place to a newcomer
-DEAF_S = 30.0
 
 
 class Door:
@@ -75,8 +74,8 @@ class Door:
 
     @property
     def is_deaf(self) -> bool:
-        """For half a minute nobody could be let in, since there were no files left: something in here leaks them."""
-        return self._deaf_since is not None and self._loop.time() - self._deaf_since > DEAF_S
+        """Nobody could be let in for long, since there were no files left: something in this process leaks them."""
+        return self._deaf_since is not None and self._loop.time() - self._deaf_since > self.limits.deaf_s
 
     # --- for clients ---
 
@@ -152,7 +151,7 @@ class Door:
     def _sweep(self) -> None:
         self._sweeping = self._loop.call_later(SWEEP_S, self._sweep)
         now = self._loop.time()
-        self.requests.sweep(now)
+        self.requests.sweep()
         for client in tuple(self.clients):
             client.sweep(now)
 

@@ -24,10 +24,10 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from piapp.frame import Frame
+from piapp.rate_limit import RateLimit
 from piapp.web import websocket
 from piapp.web.connection import Connection
 from piapp.web.guard import Handler, Site
-from piapp.web.limits import Budget
 from piapp.web.news import now_ms, text
 from piapp.web.stream import Broadcast, Tally
 from piapp.web.websocket import CloseCode, Opcode, WebSocketError
@@ -37,7 +37,6 @@ log = logging.getLogger(__name__)
 WINDOW = 2  # pictures of one camera that may be under way, on a short link
 SLOW_S = (0.1, 0.2)  # beyond the round trip, on average: below the first a page is prompt, above the second slow
 END_LIMIT_S = 2.0  # for a page to close its end
-REFUSED_LIMIT = 16  # pages that are being told that there is no place for them
 COSTLY_BYTES = 256  # of what a page says count as one more message
 MOST_CAMERAS = 1000
 CLIENT_LIMIT = 64  # characters
@@ -119,7 +118,7 @@ class Page(Connection):
         self._site = site
         self._client = client
         self._reader = websocket.Reader()
-        self._budget = Budget(site.limits.messages)
+        self._budget = RateLimit(site.limits.messages)
         self._replies: dict[str, bytes] = {}  # to what is being read: one of each kind, however often it was asked for
         self._waiting: dict[str, bytes] = {}  # messages that had no room yet, the newest of each kind
         self._heard = self._looks_away = self._loop.time()
@@ -180,6 +179,7 @@ class Page(Connection):
         if self.closed or self._ending:
             return
         self.has_place = False
+        self._site.places.hurry()
         self._leave()
         self.tell("close", websocket.close(code, reason))
         # not at once: with something of the page's unread, the kernel would take back what it has not sent yet
@@ -239,7 +239,7 @@ class Page(Connection):
             self.tell(*self._replies.popitem())
         # Pictures that were drawn may be told of as often as they were sent. A frame that comes in pieces counts, too.
         frames = max(1, self._reader.frames - before) - self._free
-        if frames > 0 and (wait_s := self._budget.spend(now, frames + len(data) / COSTLY_BYTES)):
+        if frames > 0 and (wait_s := self._budget.spend(frames + len(data) / COSTLY_BYTES)):
             self.stop_reading(wait_s)
 
     def gone(self) -> None:
@@ -324,8 +324,6 @@ class LiveHandler(Handler):
             self.refuse(400, "Sec-WebSocket-Key is not 16 bytes in base64.")
         # without a name of its own every connection is new
         client = self.get_query_argument("client", "")[:CLIENT_LIMIT] or key
-        if sum(not each.has_place for each in self.site.places.connections) >= REFUSED_LIMIT:
-            self.refuse(503, self.site.places.full_sentence(), Retry_After="5")
         sock = self.take_socket()
         if sock is None:
             return

@@ -10,6 +10,8 @@ from piapp.web.limits import Limits
 
 log = logging.getLogger(__name__)
 
+ENDING = 16  # connections that may wait for the other side to take the last word
+
 
 class Places:
     """Belongs to the event loop."""
@@ -42,6 +44,12 @@ class Places:
         if gives_up:
             gives_up.give_up_place()
         return not gives_up
+
+    def hurry(self) -> None:
+        """One more has no place any more and only ends: should there be many of them, the oldest has to end now."""
+        ending = [each for each in self.connections if not each.has_place]
+        if len(ending) > ENDING:
+            min(ending, key=lambda each: each.opened).close("(had its time to end)", abort=True)
 
     def full_sentence(self) -> str:
         return f"{self.viewers} viewers are watching already, which is the limit."

@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple
 
 from fakes import until
 from program import ROOT, Program, environment
@@ -46,6 +46,11 @@ def missing(tornado: str) -> bool:
     return tornado != CURRENT and not (TORNADOS / tornado).exists()
 
 
+def oldest() -> str:
+    """For what does not depend on Tornado: the one of Debian 12 if it is there, else the current one."""
+    return CURRENT if missing("debian") else "debian"
+
+
 def variables(tornado: str) -> dict[str, str]:
     """An environment in which `import tornado` imports this one. Checks that it does."""
     folders = [str(ROOT)] if tornado == CURRENT else [str(TORNADOS / tornado), str(ROOT)]
@@ -78,11 +83,6 @@ class Target(Program):
         super().__init__(folder, *arguments, before=before, variables=variables(tornado))
         self._read = 0  # so much of the log is known
         self._before = Held(0, 0)
-
-    def __enter__(self) -> Self:
-        super().__enter__()
-        until(lambda: ask(self.port, "/health").status == 200)
-        return self
 
     @property
     def running(self) -> bool:

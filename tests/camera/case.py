@@ -16,7 +16,7 @@ from piapp import notice
 from piapp.camera import Camera, Limits, State
 from piapp.config import CameraConfig
 from piapp.frame import Frame
-from piapp.sources.rate_limit import Rate
+from piapp.rate_limit import Rate
 from piapp.sources.source import Publish, Source
 
 LIMIT_S = 30.0  # for what must happen; nothing here takes long

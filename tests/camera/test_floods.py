@@ -9,8 +9,8 @@ from fakes import CONTROLS, FakeDevice
 
 from piapp.camera import Limits, State
 from piapp.errors import SourceError, Unsupported
+from piapp.rate_limit import Rate
 from piapp.run import Stills
-from piapp.sources.rate_limit import Rate
 from piapp.sources.source import Still
 
 from .case import JPEGS, LIMIT_S, NEVER_S, UNLIMITED, Watcher, becomes, in_loop, messages, pictures, started, state

@@ -10,7 +10,7 @@ from source_case import luma
 from piapp import notice, report
 from piapp.camera import Limits, State
 from piapp.config import Size
-from piapp.sources.rate_limit import Rate
+from piapp.rate_limit import Rate
 
 from .case import JPEGS, LIMIT_S, NEVER_S, Hand, Watcher, becomes, frames, in_loop, notices, pictures, started, state
 
