@@ -180,7 +180,7 @@ def _flood(options: argparse.Namespace, folder: Path) -> None:
     if not wanted:
         raise BenchError(f"no such attack; there are: {'; '.join(a.name for a in attacks.ATTACKS)}")
     seconds = options.seconds or FLOOD_S
-    floods.Floods(options.tree.resolve(), folder, flood, seconds, report.Progress()).run(wanted)
+    floods.Floods(options.tree.resolve(), folder, flood, seconds, options.cpu, report.Progress()).run(wanted)
 
 
 def _images(options: argparse.Namespace, folder: Path) -> Path:
@@ -271,6 +271,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="A,B",
         help="floods: only those with one of these in their name",
     )
+    add("--cpu", type=float, default=0.0, metavar="SHARE", help="floods: of a core for piapp, as on a slower computer")
     pictures_from = parser.add_mutually_exclusive_group()
     pictures_from.add_argument("--images", type=Path, metavar="FOLDER", help="JPEG files to send (else noise, 100 kB)")
     pictures_from.add_argument(

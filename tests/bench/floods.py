@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import signal
 import socket
 import subprocess
@@ -20,6 +21,7 @@ from .attacks import Attack, Clients, patch
 from .senders import LOOPBACK, BenchError, Running
 
 LEAST_FPS, LONGEST_GAP_MS, MOST_LINES, LONGEST_STOP_S = 27.0, 150.0, 100, 3.0  # the bars
+CPU_GROUPS, SLOWED_PERIOD_US = Path("/sys/fs/cgroup/cpu"), 10_000
 NICENESS = 10  # of the attackers, whose CPU would be another computer's
 START_S = 0.2  # until the attackers have begun
 PATCH_S = 5.0  # how long the last change is tried
@@ -72,6 +74,7 @@ class Floods:
     folder: Path
     flood: Path  # the program
     seconds: float
+    cpu: float  # the share of a core that the server may take, as on a slower computer; 0: all there is
     progress: Callable[[str], None]
 
     def run(self, attacks: Sequence[Attack]) -> None:
@@ -92,6 +95,8 @@ class Floods:
         if attack.files:
             command = ["prlimit", f"--nofile={attack.files}:{attack.files}", *command]
         with contextlib.ExitStack() as stack:
+            if self.cpu:
+                command = [*stack.enter_context(_slowed(self.cpu)), *command]
             server = stack.enter_context(sender.started(command, port, folder))
             records = stack.enter_context(tempfile.TemporaryFile(dir=folder))
             viewer = stack.enter_context(viewers.swarm(viewers.Group(1), port, sender, self.folder, records.fileno()))
@@ -177,6 +182,23 @@ def _config(port: int, max_viewers: int) -> str:
     camera = '[[camera]]\nname = "{}"\nsource = "pattern"\nresolution = "1280x720"\nframerate = 30\nidle_stop_s = 0.5\n'
     server = f'[server]\nhost = "{LOOPBACK}"\nport = {port}\nannounce = false\nmax_viewers = {max_viewers}\n'
     return "\n".join((server, camera.format("camera"), camera.format("other")))
+
+
+@contextlib.contextmanager
+def _slowed(share: float) -> Iterator[list[str]]:
+    """What to put before a command that shall have this share of a core, a little of it every few milliseconds."""
+    group = CPU_GROUPS / f"piapp-bench-{os.getpid()}"
+    try:
+        group.mkdir()
+        (group / "cpu.cfs_period_us").write_text(str(SLOWED_PERIOD_US))
+        (group / "cpu.cfs_quota_us").write_text(str(round(share * SLOWED_PERIOD_US)))
+    except OSError as error:
+        raise BenchError(f"--cpu needs root and cgroups of version 1: {error}") from error
+    try:
+        yield ["sh", "-c", f'echo $$ >{group}/tasks && exec "$@"', "sh"]
+    finally:
+        with contextlib.suppress(OSError):
+            group.rmdir()
 
 
 def _wait(seconds: float) -> float:
