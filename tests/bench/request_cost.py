@@ -16,7 +16,7 @@ from .attacks import patch, request
 from .senders import LOOPBACK, BenchError, Place, Running, Sender
 
 RATE = 150.0  # requests a second: below what piapp answers without making anybody wait
-REQUESTS_S = 1.5
+REQUESTS_S, BLOCKS = 0.3, 6  # of one pair: short ones in turns, since what else this computer does comes and goes
 FRAMES_S = 2.0
 IDLE_S = 5.0
 VIEWERS = (1, 30)
@@ -42,6 +42,9 @@ class Side:
     folder: Path
 
 
+Measure = Callable[[Side, float], float]
+
+
 def run(
     trees: tuple[Path, Path], folder: Path, images: Path, pairs: int, share: float, progress: Callable[[str], None]
 ) -> None:
@@ -52,10 +55,12 @@ def run(
         progress("request-cost: idle")
         idle = _idle((before, after), IDLE_S * share)
         for turn in range(pairs):
-            order = (before, after) if turn % 2 else (after, before)
-            for name, measure in _measurements(share).items():
+            for name, (blocks, measure) in _measurements(share).items():
                 progress(f"request-cost: pair {turn + 1} of {pairs}, {name}")
-                cost_us = {side: measure(side, idle[side]) for side in order}
+                cost_us = {before: 0.0, after: 0.0}
+                for block in range(blocks):
+                    for side in (before, after) if (turn + block) % 2 else (after, before):
+                        cost_us[side] += measure(side, idle[side]) / blocks
                 seen.setdefault(name, []).append((cost_us[before], cost_us[after]))
     progress("")
     print(f"Server CPU per request and delivered picture, {trees[0]} (before) and {trees[1]} (after); {pairs} pairs.")
@@ -111,10 +116,10 @@ def _idle(sides: Sequence[Side], seconds: float) -> dict[Side, float]:
     return {side: (side.running.cpu_s() - before) / seconds for side, before in zip(sides, cpu_s, strict=True)}
 
 
-def _measurements(share: float) -> dict[str, Callable[[Side, float], float]]:
-    """Each takes a side and its idle share, and gives the cost in µs."""
+def _measurements(share: float) -> dict[str, tuple[int, Measure]]:
+    """How often in each pair, and what: from a side and its idle share to the cost in µs."""
 
-    def of_requests(data: bytes) -> Callable[[Side, float], float]:
+    def of_requests(data: bytes) -> Measure:
         def measure(side: Side, idle: float) -> float:
             count = max(1, round(RATE * REQUESTS_S * share))
             began, cpu_s = time.monotonic(), side.running.cpu_s()
@@ -124,7 +129,7 @@ def _measurements(share: float) -> dict[str, Callable[[Side, float], float]]:
 
         return measure
 
-    def of_frames(count: int) -> Callable[[Side, float], float]:
+    def of_frames(count: int) -> Measure:
         def measure(side: Side, idle: float) -> float:
             group = viewers.Group(count)
             (figures,) = viewers.watch(side.sender, side.running, side.folder, [group], FRAMES_S * share)
@@ -134,8 +139,8 @@ def _measurements(share: float) -> dict[str, Callable[[Side, float], float]]:
         return measure
 
     return {
-        **{name: of_requests(data) for name, data in REQUESTS.items()},
-        **{f"picture, viewers: {count}": of_frames(count) for count in VIEWERS},
+        **{name: (BLOCKS, of_requests(data)) for name, data in REQUESTS.items()},
+        **{f"picture, viewers: {count}": (1, of_frames(count)) for count in VIEWERS},
     }
 
 
