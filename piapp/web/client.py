@@ -65,6 +65,7 @@ class Client(httputil.HTTPConnection):
         self.closed = False
         self._owner = owner
         self._socket = sock
+        self._fd = sock.fileno()  # with the socket itself asyncio's add_reader and the like take three times as long
         self._link = Link(sock)
         self._loop = asyncio.get_running_loop()
         self.waits_since: float | None = self._loop.time()  # for a request, or the rest of it; None: it has one
@@ -93,15 +94,15 @@ class Client(httputil.HTTPConnection):
     # --- reading ---
 
     def _read_on(self) -> None:
-        """Unless it is not time yet, or so many requests are here already that the next one is."""
-        if not self._reading and not self._pausing and len(self._in) <= http1.HEAD_LIMIT:
+        """Unless it is over, it is not time yet, or so many requests are here already that the next one is."""
+        if not (self.closed or self._reading or self._pausing) and len(self._in) <= http1.HEAD_LIMIT:
             self._reading = True
-            self._loop.add_reader(self._socket, self._read)
+            self._loop.add_reader(self._fd, self._read)
 
     def _stop_reading(self) -> None:
         if self._reading:
             self._reading = False
-            self._loop.remove_reader(self._socket)
+            self._loop.remove_reader(self._fd)
 
     def _pause(self, pause_s: float, then: Callable[[], None] = lambda: None) -> None:
         """Read nothing for so long."""
@@ -264,7 +265,7 @@ class Client(httputil.HTTPConnection):
             self._write()
             if self._out and not self.closed:
                 self._taken = self._loop.time(), self._link.acknowledged()
-                self._loop.add_writer(self._socket, self._write_on)
+                self._loop.add_writer(self._fd, self._write_on)
         if self.closed:
             _break(flushed)
         elif self._out:
@@ -285,7 +286,7 @@ class Client(httputil.HTTPConnection):
         self._write()
         if self._out or self.closed:
             return
-        self._loop.remove_writer(self._socket)
+        self._loop.remove_writer(self._fd)
         if self._flushed:
             self._flushed.set_result(None)
             self._flushed = None
@@ -358,7 +359,7 @@ class Client(httputil.HTTPConnection):
         if self._pausing:
             self._pausing.cancel()
         self._stop_reading()
-        self._loop.remove_writer(self._socket)
+        self._loop.remove_writer(self._fd)
         self._owner.gone(self)
 
 
