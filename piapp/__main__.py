@@ -14,6 +14,7 @@ try:
     from piapp import __version__, app, check, state
     from piapp.errors import PiappError
     from piapp.last_good import Settings
+    from piapp.system import journal
 except ModuleNotFoundError as missing:
     if missing.name not in ("numpy", "simplejpeg", "tornado"):
         raise
@@ -31,9 +32,7 @@ def main(arguments: list[str] | None = None) -> int:
     if options.command == "version":
         print(f"piapp {__version__} (Python {platform.python_version()})")
         return 0
-    logging.basicConfig(
-        level=options.log_level.upper(), format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr
-    )
+    journal.start(options.log_level.upper())
     try:
         over = {key: getattr(options, key) for key in ("host", "port", "source", "device")}
         state_path = state.default_path()

@@ -17,11 +17,14 @@ from piapp.system import network
 from piapp.system.board import Board
 from piapp.system.mdns import Announcement
 from piapp.system.systemd import Systemd
-from piapp.web import server
+from piapp.web import listen, server
 from piapp.web.guard import Site
+from piapp.web.limits import LIMITS, Limits
+from piapp.web.listen import Door
 
 log = logging.getLogger(__name__)
 
+NAME_AGAIN_S = (10.0, 60.0, 300.0)  # until avahi is asked again
 STOP_LIMIT_S = 2.0  # for all devices together: a Pi camera closes in some tenths of a second, on a small board in more
 
 
@@ -47,6 +50,7 @@ async def run(
     opener: Callable[[CameraConfig], Callable[[], Source]] = Opener,
     started: Callable[[], None] = lambda: None,
     reload: Reload | None = None,
+    limits: Limits = LIMITS,
 ) -> End:
     """Serve until `stopping` is set, which it also sets by itself for a camera that only a fresh process may help.
 
@@ -54,9 +58,12 @@ async def run(
     if there is one. Raises ListenError.
     """
     systemd = Systemd()
-    piapp = Piapp(config, stopping, state_path, opener)
+    piapp = Piapp(config, stopping, state_path, opener, limits)
     await piapp.start()
-    walks = [tasks.start(systemd.report(piapp.status, piapp.alive), "systemd")]
+    walks = [
+        tasks.start(systemd.report(piapp.status, piapp.alive), "systemd"),
+        tasks.start(piapp.find_names(), "find names"),
+    ]
     if reload:
         walks.append(tasks.start(piapp.follow(reload, systemd), "reload"))
     try:
@@ -84,9 +91,10 @@ class Piapp:
         stopping: asyncio.Event,
         state_path: Path | None,
         opener: Callable[[CameraConfig], Callable[[], Source]],
+        limits: Limits,
     ) -> None:
         """Takes the port. Raises ListenError."""
-        self._sockets = server.bind(config.server.host, config.server.port)
+        sockets = listen.bind(config.server.host, config.server.port)
         self._announcement = Announcement(config.server.host, config.server.port)
         pi_found.use_tuning(config.cameras)
         self.restart = False  # as End has it
@@ -97,32 +105,44 @@ class Piapp:
         self._leaving: set[Camera] = set()
         self._state = StateFile(state_path)
         self.cameras = {camera.name: self._make(camera) for camera in config.cameras}  # another dict at each change
-        self._site = Site(config.server, self.cameras, config.problem, Board().describe)
+        self._site = Site(config.server, self.cameras, config.problem, Board().describe, limits)
+        self._state.listeners.add(lambda: self._site.cannot_save(self._state.problem))
+        application, places = server.application(self._site), self._site.places
+        self._door = Door(sockets, application, limits, lambda: places.waiting)
 
     async def start(self) -> None:
         for camera in self.cameras.values():
             camera.start()
-        self._http = server.serve(self._site, self._sockets)
+        self._door.open()
         await self._announcement.switch(self._site.config.announce)
 
     async def stop(self) -> bool:
         """False when a device's thread is left behind."""
-        await self._announcement.switch(False)
-        self._http.stop()
-        for connection in tuple(self._site.connections):
+        self._door.shut()
+        await self._state.close()  # first: whatever else hangs, what users have chosen is safe
+        self._door.clear()
+        for connection in tuple(self._site.places.connections):
             connection.end()
-        clean = await _stop({*self.cameras.values(), *self._leaving})
-        await self._http.close_all_connections()
-        await self._state.close()
+        _, clean = await asyncio.gather(
+            self._announcement.switch(False), _stop({*self.cameras.values(), *self._leaving})
+        )
         return clean and self._clean
 
     def status(self) -> str:
         """What is wrong with the settings, and how the cameras do, in a line."""
-        return f"{self._site.problem} {report.status(self.cameras.values())}".lstrip()
+        return f"{self._site.words()} {report.status(self.cameras.values())}".lstrip()
 
     def alive(self) -> bool:
-        """Whether somebody looks after each camera."""
-        return report.alive(self.cameras.values())
+        """Whether somebody looks after each camera, and newcomers are let in."""
+        return report.alive(self.cameras.values()) and not self._door.is_deaf
+
+    async def find_names(self) -> None:
+        """Learn by which name avahi lets others find this computer. At boot it may come later than piapp does."""
+        for pause_s in NAME_AGAIN_S:
+            if name := await asyncio.to_thread(network.local_name):
+                self._site.own_names.add(name.lower().rstrip("."))
+                return
+            await asyncio.sleep(pause_s)
 
     async def follow(self, reload: Reload, systemd: Systemd) -> None:
         """Until cancelled: take over new settings whenever that is asked for."""

@@ -17,18 +17,20 @@ import contextlib
 import enum
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from typing import Any, Protocol
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
 
-from piapp import chosen, notice, stuck, tasks
+from piapp import chosen, notice, snapshots, stuck, tasks
 from piapp.chosen import Chosen, Kept
 from piapp.config import CameraConfig, Size
 from piapp.counts import Counts
-from piapp.errors import DeviceAway, DeviceStuck, NoFreshFrame, SourceError
+from piapp.errors import DeviceAway, DeviceStuck, SourceError
 from piapp.faults import Faults
 from piapp.frame import Frame
-from piapp.hub import Hub
-from piapp.run import Run
+from piapp.hub import Hub, Watcher
+from piapp.rate_limit import Rate, RateLimit
+from piapp.run import UNEXPECTED, Run
 from piapp.sources.control import Control, Value
 from piapp.sources.source import Source, Still
 from piapp.stuck import Stuck
@@ -45,19 +47,21 @@ NOTICE_EVERY_S = 1.0
 SNAPSHOT_LIMIT_S, STILL_LIMIT_S = 5.0, 10.0  # the latter encodes some MB beside the stream
 
 
+@dataclass(frozen=True)
+class Limits:
+    """How often things may happen, however many requests come."""
+
+    openings: Rate = Rate(5, 5.0)  # opening the device, for example while somebody toggles the switch
+    switch_lines: Rate = Rate(4, 10.0)  # logging "switched on" and "switched off"
+    notices: notice.Limits = notice.Limits()
+
+
 class State(enum.StrEnum):
     OFF = "off"
     IDLE = "idle"
     STARTING = "starting"
     RUNNING = "running"
     FAILED = "failed"
-
-
-class Watcher(Protocol):
-    """Whoever wants frames: a viewer, a snapshot, a consumer."""
-
-    def describe(self) -> dict[str, Any]:
-        """What the API tells of it."""
 
 
 class Camera:
@@ -69,6 +73,7 @@ class Camera:
         open_source: Callable[[], Source],
         kept: object = None,
         fresh_process: Callable[[], bool] = lambda: False,
+        limits: Limits = Limits(),
     ) -> None:
         """`open_source` makes a new Source for each opening; it is called in the source's thread.
 
@@ -81,6 +86,7 @@ class Camera:
         self.on = before["on"]  # the user's switch; no viewer overrides it
         self.state = State.IDLE if self.on else State.OFF
         self._switched = False  # in this run of piapp: else nobody knows since when it is off
+        self._logged_on = self.on  # the switch as last logged
         self.counts = Counts()
         self.faults = Faults(config.name)
         self.watchers: set[Watcher] = set()
@@ -92,11 +98,13 @@ class Camera:
         self._open_source = open_source
         self._since = time.monotonic()  # when `state` began
         self._size = config.resolution  # of the newest picture; notices are drawn as large
-        self._run: Run | None = None
+        self.run: Run | None = None
         self._idle: asyncio.TimerHandle | None = None  # runs from the last watcher's leaving to the device's closing
         self._nudge = asyncio.Event()  # for _supervise: something has changed
         self._changed = asyncio.Event()  # for _tell: the state has changed
         self.walks: list[asyncio.Task[None]] = []  # from start() to stop(); one that is done has crashed
+        self._openings, self._switch_lines = RateLimit(limits.openings), RateLimit(limits.switch_lines)
+        self._notices = notice.Notices(config.name, limits.notices)
         self._frozen_s = max(FROZEN_S, FROZEN_FRAMES / config.framerate)
 
     def start(self) -> None:
@@ -109,7 +117,7 @@ class Camera:
         await asyncio.gather(*self.walks, return_exceptions=True)
         if self._idle:
             self._idle.cancel()
-        return self._run is None or await self._end(self._run, limit_s)
+        return self.run is None or await self._end(self.run, limit_s)
 
     # --- who watches ---
 
@@ -141,44 +149,11 @@ class Camera:
 
     async def fresh_frame(self, watcher: Watcher, limit_s: float = SNAPSHOT_LIMIT_S) -> Frame:
         """A picture that was taken after this call. Wakes the camera. Raises NoFreshFrame, which says why."""
-        asked_ns = time.monotonic_ns()
-        async with self._asking(watcher, limit_s):
-            return await self._picture(asked_ns)
+        return await snapshots.fresh_frame(self, watcher, limit_s)
 
     async def still(self, watcher: Watcher, limit_s: float = STILL_LIMIT_S) -> Still:
         """The same at the sensor's full resolution. Raises Unsupported too, where there is no such picture."""
-        async with self._asking(watcher, limit_s, "full picture"):
-            await self._picture(0)
-            try:
-                if self._run is None:  # it has ended in this moment
-                    raise SourceError("Camera closed", "try again")
-                return await self._run.still()
-            except SourceError as error:
-                raise NoFreshFrame(f"No full picture from {self.name}. {self._words() or error}") from None
-
-    @contextlib.asynccontextmanager
-    async def _asking(self, watcher: Watcher, limit_s: float, what: str = "picture") -> AsyncIterator[None]:
-        """For as long as somebody waits for a single picture. Raises NoFreshFrame."""
-        if not self.on:
-            raise NoFreshFrame(f"The camera {self.name} is switched off.")
-        with self.watching(watcher):
-            try:
-                async with asyncio.timeout(limit_s):
-                    yield
-            except TimeoutError:
-                reason = self._words() or f"The camera gives no {what}s."
-                raise NoFreshFrame(f"No {what} from {self.name} within {limit_s:g} s. {reason}") from None
-
-    async def _picture(self, since_ns: int) -> Frame:
-        """The next one, exposed no earlier. Raises NoFreshFrame when the camera is switched off meanwhile."""
-        number = 0
-        while True:
-            frame = await self.hub.newer_than(number)
-            if not self.on:
-                raise NoFreshFrame(f"The camera {self.name} was switched off.")
-            if frame.captured_ns >= since_ns and not frame.notice:
-                return frame
-            number = frame.number
+        return await snapshots.still(self, watcher, limit_s)
 
     # --- what a user may change ---
 
@@ -186,7 +161,7 @@ class Camera:
         """For everybody, at once. Off closes the device."""
         if on != self.on:
             self.on, self._switched = on, True
-            log.info("%s: switched %s", self.name, "on" if on else "off")
+            self._log_switch()
             self._nudge.set()
             self._tell_listeners()
 
@@ -195,7 +170,7 @@ class Camera:
 
         All of them, or none. Raises Unsupported; its sentence names the control and what is allowed.
         """
-        self._chosen.change(changes, self._run)
+        self._chosen.change(changes, self.run)
         self._tell_listeners()
 
     def kept(self) -> Kept:
@@ -217,7 +192,7 @@ class Camera:
             "on": self.on,
             "state": self.state,
             "since_s": round(time.monotonic() - self._since, 1),
-            "message": self._words() or (source.remark if newest and source else ""),
+            "message": self.reason() or (source.remark if newest and source else ""),
             "width": newest.width if newest else None,
             "height": newest.height if newest else None,
             "fps": round(self.counts.fps, 2),
@@ -247,9 +222,9 @@ class Camera:
     def _now(self) -> tuple[Frame | None, Source | None]:
         """The newest picture and what it comes from; a frame of another state is none."""
         newest = self.hub.newest if self.state is State.RUNNING else None
-        return newest, self._run.source if self._run else None
+        return newest, self.run.source if self.run else None
 
-    def _words(self) -> str:
+    def reason(self) -> str:
         """Why there is no picture; empty when there is one, or nobody asked for any."""
         here = notice.span(time.monotonic() - self._since)
         if self.state is State.OFF:
@@ -292,32 +267,50 @@ class Camera:
                 self._enter_unwanted()
                 await tasks.event(self._nudge, None)
             self._enter(State.STARTING)
-            run = self._run = Run(self.name, self._open_source, self.hub, self._nudge, self._chosen.values)
-            self.counts.begin(run)
-            error = await self._watch(run)
-            run.stop()  # before the hub forgets its newest frame: none may come after
-            steady = run.lasted_s > STEADY_S
-            pause = BACKOFF_S[0] if steady else pause
-            self._stuck.ended(error, worked=steady or (error is None and run.frames > 0))
-            unasked = self._wanted()  # it has failed, or returned by itself
-            if error is not None:
-                self._fail(error, was_running=run.frames > 0)
-            elif unasked:
-                self._enter(State.STARTING)
+            if self._openings.allows():
+                error = await self._open()
+                pause = await self._close(self.run, error, pause)
             else:
-                self._enter_unwanted()
-            if not await self._end(run):
-                await self._while_hung(run)
-            if unasked:
-                longest = AWAY_S if isinstance(error, DeviceAway) else BACKOFF_S[1]
-                if self._stuck.reason and self.on and self.watchers:
-                    self._stuck.ask(self._stuck.reason)
-                    pause = longest
-                await self._while_wanted(min(pause, longest))
-                pause = min(pause * 2, longest)
+                await self._while_wanted(self._openings.wait_s)
+
+    async def _open(self) -> SourceError | None:
+        """Run the source while it is wanted; return its error, if any. A bug in here counts as an error, too."""
+        try:
+            run = self.run = Run(self.name, self._open_source, self.hub, self._nudge, self._chosen.values)
+            self.counts.begin(run)
+            return await self._watch(run)
+        except Exception:  # for example when the system cannot start another thread
+            log.exception("%s: unexpected error", self.name)
+            return DeviceStuck(*UNEXPECTED)
+
+    async def _close(self, run: Run | None, error: SourceError | None, pause: float) -> float:
+        """End the run, then wait up to `pause` seconds before the next one. Returns the pause after that one."""
+        if run:
+            run.stop()  # before the hub forgets its newest frame: none may come after
+        frames, steady = (run.frames, run.lasted_s > STEADY_S) if run else (0, False)
+        pause = BACKOFF_S[0] if steady else pause
+        self._stuck.ended(error, worked=steady or (error is None and frames > 0))
+        unasked = self._wanted()  # it has failed, or returned by itself
+        if error is not None:
+            self._fail(error, was_running=frames > 0)
+        elif unasked:
+            self._enter(State.STARTING)
+        else:
+            self._enter_unwanted()
+        if run and not await self._end(run):
+            await self._while_hung(run)
+        if unasked:
+            longest = AWAY_S if isinstance(error, DeviceAway) else BACKOFF_S[1]
+            if self._stuck.reason and self.on and self.watchers:
+                self._stuck.ask(self._stuck.reason)
+                pause = longest
+            await self._while_wanted(min(pause, longest))
+            pause = min(pause * 2, longest)
+        if run:
             self._learn(run)
-            self._run = None
-            self.counts.begin(None)
+        self.run = None
+        self.counts.begin(None)
+        return pause
 
     async def _watch(self, run: Run) -> SourceError | None:
         """Until the run ends by itself, freezes, or is not wanted any more; the error if there was one."""
@@ -386,14 +379,21 @@ class Camera:
         while True:
             await tasks.event(self._changed, NOTICE_EVERY_S)
             self.counts.measure()
-            if self._run:
-                self._learn(self._run)
-            state, words = self.state, self._words()
+            self._log_switch()
+            if self.run:
+                self._learn(self.run)
+            state, words = self.state, self.reason()
             young = self.state is State.STARTING and time.monotonic() - self._since < NOTICE_EVERY_S
             if not words or not self.watchers or (young and not self.faults.current):
                 continue
-            jpeg = await asyncio.to_thread(notice.draw, self.name, words, self._size)
-            come = self._run is not None and self._run.frames > 0 and not self._run.stopping.is_set()
+            drawn = await self._notices.draw(words, self._size)
+            come = self.run is not None and self.run.frames > 0 and not self.run.stopping.is_set()
             # all of it may have changed while this was drawn; a first picture in that time comes first
-            if self.state is state and self.watchers and not come:
-                self.hub.publish(jpeg, time.monotonic_ns(), *self._size, words)
+            if drawn and self.state is state and self.watchers and not come:
+                self.hub.publish(drawn.jpeg, time.monotonic_ns(), *drawn.size, words)
+
+    def _log_switch(self) -> None:
+        """Log the switch if it has changed. Under quick toggling, log only where it ends up."""
+        if self.on is not self._logged_on and self._switch_lines.allows():
+            self._logged_on = self.on
+            log.info("%s: switched %s", self.name, "on" if self.on else "off")

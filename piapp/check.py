@@ -18,7 +18,7 @@ from piapp.sources.opener import NoCamera, Opener
 from piapp.sources.pi_camera import PiCamera
 from piapp.sources.source import Source
 from piapp.system import config_txt, mdns, network
-from piapp.web import server
+from piapp.web import listen
 
 MODEL, MEMORY, DEV = Path("/proc/device-tree/model"), Path("/proc/meminfo"), Path("/dev")
 
@@ -153,7 +153,7 @@ def _name(server: ServerConfig) -> str:
 
 def _port_problems(config: Config) -> list[str]:
     try:
-        for sock in server.bind(config.server.host, config.server.port, ahead=False):
+        for sock in listen.bind(config.server.host, config.server.port, ahead=False):
             sock.close()
     except ListenError as error:
         return [str(error)]

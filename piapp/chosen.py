@@ -1,12 +1,17 @@
 """What users chose for one camera: its switch and its controls. It outlives every opening of the device."""
 
+import itertools
 import math
 from collections.abc import Mapping
 from typing import TypedDict
 
+from piapp import config
 from piapp.errors import Unsupported
 from piapp.run import Run
 from piapp.sources.control import Control, Kind, Value, merged
+
+MOST_CONTROLS = 200  # of one camera
+LONGEST = 100  # characters of a name or a value
 
 
 class Kept(TypedDict):
@@ -20,18 +25,20 @@ def kept(found: object) -> Kept:
     """What is sound of something that was read from a file, whatever it is."""
     found = found if isinstance(found, dict) else {}
     controls = found.get("controls")
-    return {
-        "on": found.get("on") is not False,
-        "controls": {
-            name: value
-            for name, value in (controls.items() if isinstance(controls, dict) else ())
-            if isinstance(name, str) and (value is None or _is_value(value))
-        },
-    }
+    sound = (
+        (name, value)
+        for name, value in (controls.items() if isinstance(controls, dict) else ())
+        if isinstance(name, str) and len(name) <= LONGEST and (value is None or _is_value(value))
+    )
+    return {"on": found.get("on") is not False, "controls": dict(itertools.islice(sound, MOST_CONTROLS))}
 
 
 def _is_value(value: object) -> bool:
-    return isinstance(value, bool | int | str) or (isinstance(value, float) and math.isfinite(value))
+    if isinstance(value, str):
+        return len(value) <= LONGEST
+    if isinstance(value, int):
+        return -(2**63) <= value < 2**63  # as wide as drivers have them
+    return isinstance(value, float) and math.isfinite(value)
 
 
 class Chosen:
@@ -78,6 +85,7 @@ class Chosen:
         return True
 
     def _unknown(self, name: str) -> str:
+        shown = config.cut(name, 40)
         if not self._declared:
-            return f'The control "{name}" is known only once {self._name} has run: open its stream first.'
-        return f'{self._name} has no control "{name}". There are: {", ".join(each.name for each in self._declared)}.'
+            return f'The control "{shown}" is known only once {self._name} has run: open its stream first.'
+        return f'{self._name} has no control "{shown}". There are: {", ".join(each.name for each in self._declared)}.'

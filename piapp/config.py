@@ -20,15 +20,18 @@ import difflib
 import functools
 import json
 import re
-import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from piapp import rules as takes
+from piapp import toml
 from piapp.errors import ConfigError
 from piapp.rules import Rule
+
+MOST_CAMERAS = 100
+HIDDEN = "(hidden)"  # in place of a secret value
 
 
 class Size(NamedTuple):
@@ -54,38 +57,39 @@ def _resolution() -> Rule:
     return Rule('width x height, even numbers from 64 to 8192, as in "1280x720"', parse)
 
 
-def _setting(default: Any, rule: Rule) -> Any:
-    return field(default=default, metadata={"rule": rule})
+def setting(default: Any, rule: Rule) -> Any:
+    """A field of a table."""
+    return field(default=default, metadata={"rule": rule}, repr=not rule.secret)
 
 
 @dataclass(frozen=True)
 class ServerConfig:
     """[server]: where viewers connect, and how many may."""
 
-    host: str = _setting("", takes.host())  # empty: all addresses, IPv4 and IPv6
-    port: int = _setting(8080, takes.whole(1, 65535))
-    announce: bool = _setting(True, takes.yes_no())  # as a service of DNS-SD
-    allowed_hosts: tuple[str, ...] = _setting((), takes.host_names())
-    max_viewers: int = _setting(100, takes.whole(1, 10000))
-    viewer_timeout_s: float = _setting(10.0, takes.seconds(1, 3600))
+    host: str = setting("", takes.host())  # empty: all addresses, IPv4 and IPv6
+    port: int = setting(8080, takes.whole(1, 65535))
+    announce: bool = setting(True, takes.yes_no())  # as a service of DNS-SD
+    allowed_hosts: tuple[str, ...] = setting((), takes.host_names())
+    max_viewers: int = setting(100, takes.whole(1, 10000))
+    viewer_timeout_s: float = setting(10.0, takes.seconds(1, 3600))
 
 
 @dataclass(frozen=True)
 class CameraConfig:
     """One [[camera]]."""
 
-    name: str = _setting("camera", takes.name())
-    source: str = _setting("auto", takes.one_of("auto", "picamera2", "usb", "images", "pattern"))
-    device: str = _setting("", takes.text())
-    resolution: Size = _setting(Size(1280, 720), _resolution())
-    framerate: int = _setting(30, takes.whole(1, 120, " pictures per second"))
-    quality: int = _setting(80, takes.whole(1, 100))
-    hflip: bool = _setting(False, takes.yes_no())
-    vflip: bool = _setting(False, takes.yes_no())
-    rotation: int = _setting(0, takes.one_of(0, 90, 180, 270))
-    encoder: str = _setting("auto", takes.one_of("auto", "hardware", "software"))
-    tuning: str = _setting("", takes.text())
-    idle_stop_s: float = _setting(10.0, takes.seconds(0, 86400))
+    name: str = setting("camera", takes.name())
+    source: str = setting("auto", takes.one_of("auto", "picamera2", "usb", "images", "pattern"))
+    device: str = setting("", takes.text())
+    resolution: Size = setting(Size(1280, 720), _resolution())
+    framerate: int = setting(30, takes.whole(1, 120, " pictures per second"))
+    quality: int = setting(80, takes.whole(1, 100))
+    hflip: bool = setting(False, takes.yes_no())
+    vflip: bool = setting(False, takes.yes_no())
+    rotation: int = setting(0, takes.one_of(0, 90, 180, 270))
+    encoder: str = setting("auto", takes.one_of("auto", "hardware", "software"))
+    tuning: str = setting("", takes.text())
+    idle_stop_s: float = setting(10.0, takes.seconds(0, 86400))
 
 
 @dataclass(frozen=True)
@@ -106,14 +110,16 @@ def rules(table: type) -> dict[str, Rule]:
     return {f.name: f.metadata["rule"] for f in dataclasses.fields(table)}
 
 
-class Section(NamedTuple):
+@dataclass(frozen=True, repr=False)  # there may be secrets in it
+class Section:
     """One [[camera]] of a file."""
 
     values: dict[str, Any]  # what it says, checked
-    place: Callable[..., str]  # file and line, of it or of one of its keys
+    place: Callable[..., str] = lambda *_: ""  # file and line, of it or of one of its keys
 
 
-class Written(NamedTuple):
+@dataclass(frozen=True, repr=False)
+class Written:
     """What a file says, each value checked by itself."""
 
     server: dict[str, Any]
@@ -128,8 +134,8 @@ def parse(text: str, file: str) -> Config:
 def read(text: str, file: str) -> Written:
     """What this text says. Raises ConfigError."""
     try:
-        raw = tomllib.loads(text)
-    except (ValueError, RecursionError) as error:  # TOMLDecodeError; a number of 5000 digits; 1000 nested brackets
+        raw = toml.loads(text)
+    except ValueError as error:
         raise ConfigError(f"{_not_toml(file, text, error)}. {_toml_hint(error)}") from error
     return check(raw, functools.partial(_place, file, text))
 
@@ -144,20 +150,24 @@ def check(raw: Mapping[str, Any], place: Callable[..., str] = lambda *_: "") -> 
         raise ConfigError(f"{place('server')}: server is a section: write [server] on a line of its own")
     if not isinstance(cameras, list) or not cameras or not all(isinstance(camera, dict) for camera in cameras):
         raise ConfigError(f"{place('camera')}: camera is a list of sections: write [[camera]], with two brackets")
+    if len(cameras) > MOST_CAMERAS:
+        raise ConfigError(f"{place('camera', MOST_CAMERAS)}: {_too_many(len(cameras))}")
     sections = []
     for i, camera in enumerate(cameras if "camera" in raw else ()):
         here = functools.partial(place, "camera", i)
-        sections.append(Section(_values("camera", camera, here), here))
-    return Written(_values("server", server, functools.partial(place, "server")), sections)
+        sections.append(Section(values(CameraConfig, camera, here), here))
+    return Written(values(ServerConfig, server, functools.partial(place, "server")), sections)
 
 
 def merge(main: Written, over: Written | None = None) -> Config:
     """Settings, of which those of `over` win: see the head of this file. Raises ConfigError."""
-    cameras = [[section] for section in main.cameras or [Section({}, lambda *_: "")]]
+    cameras = [[section] for section in main.cameras or [Section({})]]
     if over and over.cameras:
         if [_camera(sections, i) for i, sections in enumerate(cameras)] == [CameraConfig()]:
             cameras = []
         cameras = _lay_over(cameras, over.cameras)
+        if len(cameras) > MOST_CAMERAS:
+            raise ConfigError(f"{cameras[MOST_CAMERAS][0].place()}: {_too_many(len(cameras))}")
     config = Config(
         server=ServerConfig(**main.server | (over.server if over else {})),
         cameras=tuple(_camera(sections, i) for i, sections in enumerate(cameras)),
@@ -166,18 +176,51 @@ def merge(main: Written, over: Written | None = None) -> Config:
     return config
 
 
-def plain(config: Config) -> dict[str, Any]:
-    """The settings as JSON can have them, and as check() takes them."""
-    return {"server": _plain(config.server), "camera": [_plain(camera) for camera in config.cameras]}
+def plain(config: Config, *, with_secrets: bool = False) -> dict[str, Any]:
+    """The settings as JSON can have them. With the secrets, as check() takes them; else they are HIDDEN."""
+    return {
+        "server": plain_table(config.server, with_secrets=with_secrets),
+        "camera": [plain_table(camera, with_secrets=with_secrets) for camera in config.cameras],
+    }
 
 
-def usable(raw: Mapping[str, Any]) -> dict[str, Any]:
-    """What can be used of a [server] that may hold anything."""
-    values = {}
+def plain_table(table: object, *, with_secrets: bool = False) -> dict[str, Any]:
+    """One table, as plain() has it. A secret that is not set is shown as it is."""
+    known, default = rules(type(table)), type(table)()
+    return {
+        key: HIDDEN
+        if known[key].secret and not with_secrets and value != getattr(default, key)
+        else str(value)
+        if isinstance(value, Size)
+        else list(value)
+        if isinstance(value, tuple)
+        else value
+        for key, value in vars(table).items()
+    }
+
+
+def rescue(text: str) -> dict[str, Any]:
+    """What can be used of [server] in a text with mistakes, wherever they are: of each setting the first good value."""
+    known = rules(ServerConfig)
+    found: dict[str, Any] = {}
+    for statement in toml.statements(text):
+        with contextlib.suppress(ValueError):
+            match statement.path:
+                case ("server", str(key)) if statement.key and key in known and key not in found:
+                    found[key] = known[key].parse(statement.value())
+                case ("server",) if statement.key:
+                    found = _usable(statement.value()) | found
+    return found
+
+
+def _usable(server: object) -> dict[str, Any]:
+    """What can be used of `server = …`."""
+    found = {}
     for key, rule in rules(ServerConfig).items():
-        with contextlib.suppress(ValueError, KeyError, TypeError):
-            values[key] = rule.parse(raw[key])
-    return values
+        if isinstance(server, dict) and key in server:
+            with contextlib.suppress(ValueError):
+                found[key] = rule.parse(server[key])
+    return found
 
 
 def override(config: Config, options: Mapping[str, object]) -> Config:
@@ -194,9 +237,9 @@ def override(config: Config, options: Mapping[str, object]) -> Config:
     camera = {key: value for key, value in given.items() if key in rules(CameraConfig)}
     return dataclasses.replace(
         config,
-        server=dataclasses.replace(config.server, **_values("server", server, place)),
+        server=dataclasses.replace(config.server, **values(ServerConfig, server, place)),
         cameras=tuple(
-            other if i else dataclasses.replace(other, **_values("camera", camera, place))
+            other if i else dataclasses.replace(other, **values(CameraConfig, camera, place))
             for i, other in enumerate(config.cameras)
         ),
     )
@@ -244,80 +287,74 @@ def _check_together(cameras: tuple[CameraConfig, ...], sections: list[list[Secti
             raise ConfigError(f"{where}: there is one tuning file for all Pi cameras, and another camera names another")
 
 
-def _plain(table: ServerConfig | CameraConfig) -> dict[str, Any]:
-    return {
-        key: str(value) if isinstance(value, Size) else list(value) if isinstance(value, tuple) else value
-        for key, value in vars(table).items()
-    }
-
-
-def _values(table: str, raw: Mapping[str, object], place: Callable[[str], str]) -> dict[str, Any]:
-    """Check one table against its rules; `place` says where a key stands."""
-    known = rules(TABLES[table])
-    values = {}
+def values(table: type, raw: Mapping[str, object], place: Callable[[str], str]) -> dict[str, Any]:
+    """Check what stands in one table against its rules; `place` says where a key stands. Raises ConfigError."""
+    known = rules(table)
+    found = {}
     for key, value in raw.items():
         if key not in known:
             raise ConfigError(f"{place(key)}: {_unknown(key, known, 'a setting')}")
+        rule = known[key]
         try:
-            values[key] = known[key].parse(value)
+            found[key] = rule.parse(value)
         except ValueError:
-            raise ConfigError(
-                f"{place(key)}: {key} = {_as_toml(value)} is not allowed: it takes {known[key].allowed}"
-            ) from None
-    return values
+            what = f"the value of {key}" if rule.secret else f"{key} = {shown(value)}"
+            raise ConfigError(f"{place(key)}: {what} is not allowed: it takes {rule.allowed}") from None
+    return found
+
+
+def shown(value: object, most: int = 80) -> str:
+    """A value as it may stand in the file, in one line and cut to a length that can be read."""
+    try:
+        if not isinstance(value, bool | str | list | dict):
+            text = str(value)
+        elif not (text := json.dumps(value, ensure_ascii=False, default=str)).isprintable():
+            text = json.dumps(value, default=str)
+    except (ValueError, RecursionError):  # a number of 5000 digits, written in hexadecimal; tables in tables
+        return "…"
+    return cut(text, most)
+
+
+def cut(text: str, most: int) -> str:
+    """The text in at most so many characters."""
+    return text if len(text) <= most else text[: most - 1] + "…"
+
+
+def printable(text: str) -> str:
+    """The text with escapes for what is not meant to be seen, such as control characters."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def _too_many(cameras: int) -> str:
+    return f"there are {cameras} cameras, and piapp takes up to {MOST_CAMERAS}: remove some"
 
 
 def _unknown(key: str, known: Mapping[str, object], what: str) -> str:
     near = difflib.get_close_matches(key.lower(), known, n=1, cutoff=0.6)
-    shown = key if re.fullmatch(r"[\w-]+", key) else _as_toml(key)
+    name = cut(key, 80) if re.fullmatch(r"[\w-]+", key) else shown(key)
     if near:
-        return f"{shown} is not {what}. Did you mean {near[0]}?"
-    return f"{shown} is not {what}. There are: {', '.join(known)}"
-
-
-def _as_toml(value: object) -> str:
-    """As it may stand in the file, in one line and cut to a length that can be read."""
-    try:
-        if not isinstance(value, bool | str | list | dict):
-            shown = str(value)
-        elif not (shown := json.dumps(value, ensure_ascii=False, default=str)).isprintable():
-            shown = json.dumps(value, default=str)
-    except ValueError:  # a number of 5000 digits, written in hexadecimal
-        return "…"
-    return shown if len(shown) <= 80 else shown[:79] + "…"
+        return f"{name} is not {what}. Did you mean {near[0]}?"
+    return f"{name} is not {what}. There are: {', '.join(known)}"
 
 
 def _not_toml(file: str, text: str, error: Exception) -> str:
     """The error of tomllib, with its line in the same place as those of other errors."""
-    if found := re.fullmatch(r"(.*) \(at line (\d+), column (\d+)\)", str(error)):
-        return f"{file}, line {found[2]}: {found[1]} (column {found[3]})"
+    if found := re.fullmatch(r"(.*) \(at line (\d+), column (\d+)\)", str(error), re.DOTALL):
+        return f"{file}, line {found[2]}: {cut(found[1], 120)} (column {found[3]})"
     if found := re.fullmatch(r"(.*) \(at end of document\)", str(error)):
-        return f"{file}, line {len(text.rstrip().splitlines())}: {found[1]}"
-    return f"{file}: {error}"
+        return f"{file}, line {text.rstrip().count(chr(10)) + 1}: {found[1]}"
+    return f"{file}: {cut(str(error), 120)}"
 
 
 def _toml_hint(error: Exception) -> str:
     if re.search("overwrite|twice", str(error)):
         return "Each section and each setting in it stands there once; only [[camera]] may be repeated"
+    if re.search("deeply|parts|digits", str(error)):
+        return "Write each setting as name = value, below its section"
     return 'Text stands between quotes, as in name = "door"'
 
 
 def _place(file: str, text: str, *path: str | int) -> str:
-    """`config.toml, line 7`: where the statement begins that brought the key or table at this path.
-
-    tomllib does not keep lines. But wherever a statement ends, the lines up to there are TOML, and in the middle of
-    one they are not: so the first such beginning of the file that has the path ends with the statement looked for.
-    """
-    lines = text.replace("\r\n", "\n").split("\n")
-    first = 1
-    for last in range(1, len(lines) + 1):
-        with contextlib.suppress(ValueError, RecursionError):
-            found: Any = tomllib.loads("\n".join(lines[:last]))
-            try:
-                for step in path:
-                    found = found[step]
-            except (LookupError, TypeError):
-                first = last + 1
-            else:
-                return f"{file}, line {first}"
-    return file
+    """`config.toml, line 7`: where the statement begins that brought the key or table at this path."""
+    line = toml.line_of(text, path)
+    return f"{file}, line {line}" if line else file

@@ -9,8 +9,16 @@ import asyncio
 import contextlib
 import threading
 from collections.abc import Callable
+from typing import Any, Protocol
 
 from piapp.frame import Frame
+
+
+class Watcher(Protocol):
+    """Whoever wants frames: a viewer, a snapshot, a consumer."""
+
+    def describe(self) -> dict[str, Any]:
+        """What the API tells of it."""
 
 
 class Hub:
@@ -36,14 +44,17 @@ class Hub:
             with contextlib.suppress(RuntimeError):  # the loop is closed: the program is ending
                 self._loop.call_soon_threadsafe(self._wake)
 
-    async def newer_than(self, number: int) -> Frame:
-        """The newest frame as soon as its number is above this one; 0 for any frame."""
-        if self.newest and self.newest.number > number:
+    async def newer_than(self, number: int, wanted: Callable[[Frame], bool] = lambda frame: True) -> Frame:
+        """The newest frame as soon as its number is above this one and it is wanted; 0 for any number.
+
+        `wanted` is asked in the event loop and must not block or raise. Frames that are not wanted wake nobody.
+        """
+        if self.newest and self.newest.number > number and wanted(self.newest):
             return self.newest
         future: asyncio.Future[Frame] = self._loop.create_future()
 
         def listener(frame: Frame) -> None:
-            if frame.number > number and not future.done():
+            if frame.number > number and not future.done() and wanted(frame):
                 future.set_result(frame)
 
         self.listeners.add(listener)

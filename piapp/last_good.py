@@ -15,14 +15,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from piapp import config, settings, state
+from piapp import config, settings
 from piapp.config import Config
 from piapp.errors import ConfigError
+from piapp.system import storage
 
 log = logging.getLogger(__name__)
 
 NAME = "settings.json"
 APPLIANCE = Path("/var/lib/piapp") / NAME  # where the service has it
+LARGEST = 1 << 20  # bytes: what is larger is something else
 
 
 class Kept(NamedTuple):
@@ -60,11 +62,11 @@ class Settings:
             raise ConfigError(f"{settings.sentence(error)}{instead}") from error
 
     def start(self) -> Config:
-        """What to start with. Raises ConfigError only where --config names a file that is not there."""
+        """What to start with. Raises ConfigError only where --config names what is no file."""
         try:
             self._now = self._read()
         except ConfigError as error:
-            if self._main and not os.path.isfile(self._main):
+            if self._path and not os.path.isfile(self._path):
                 raise
             kept = _read(self._file, self._main) if self._file else None
             instead = f"It runs with the last good ones, of {kept.saved}." if kept else "It runs without any camera."
@@ -91,9 +93,12 @@ class Settings:
         """What was read last is good: keep it, unless it is kept. Never an error, at worst a line in the log."""
         if not self._file or not self._good:
             return
-        content = {"main": self._main and str(self._main.absolute()), "settings": config.plain(self._good)}
+        content = {
+            "main": self._main and str(self._main.absolute()),
+            "settings": config.plain(self._good, with_secrets=True),
+        }
         try:
-            before = json.loads(self._file.read_bytes())
+            before = json.loads(storage.read(self._file, LARGEST, private=True))
             if {key: before[key] for key in content} == content:
                 return
         except (OSError, ValueError, LookupError, TypeError, RecursionError):
@@ -101,7 +106,7 @@ class Settings:
         saved = datetime.datetime.now().astimezone().isoformat(timespec="seconds")
         text = json.dumps({"saved": saved, **content}, indent=2, ensure_ascii=False) + "\n"
         try:
-            state.replace(self._file, text.encode())
+            storage.replace(self._file, text.encode("utf-8", "backslashreplace"))  # paths need not be UTF-8
         except OSError as error:
             log.warning(
                 "these settings cannot be kept, for when later ones are wrong: %s: %s", self._file, error.strerror
@@ -117,7 +122,7 @@ class Settings:
 def _read(file: Path, main: Path | None) -> Kept | None:
     """None where there is none, of this main file."""
     try:
-        found: dict[str, Any] = json.loads(file.read_bytes())
+        found: dict[str, Any] = json.loads(storage.read(file, LARGEST))
         if found["main"] != (main and str(main.absolute())):
             return None
         saved = datetime.datetime.fromisoformat(found["saved"]).strftime("%Y-%m-%d %H:%M")
@@ -125,6 +130,7 @@ def _read(file: Path, main: Path | None) -> Kept | None:
     except (FileNotFoundError, PermissionError):
         return None
     except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError, ConfigError) as error:
-        log.warning("the last good settings cannot be used: %s: %s", file, error)
+        reason = error.strerror if isinstance(error, OSError) else config.cut(str(error), settings.LONGEST)
+        log.warning("the last good settings cannot be used: %s: %s", file, reason)
         return None
     return Kept(saved, dataclasses.replace(good, files=(file,)))

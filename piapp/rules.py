@@ -6,12 +6,20 @@ import unicodedata
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+LONGEST = 255  # characters of a text
+
 
 class Rule(NamedTuple):
     """What a setting takes. `parse` raises ValueError on anything else; it must not raise another error."""
 
     allowed: str
     parse: Callable[[object], Any]
+    secret: bool = False  # the value is in no message, log line or repr
+
+
+def secret(rule: Rule) -> Rule:
+    """The same for a value that nobody may see, as a password."""
+    return rule._replace(secret=True)
 
 
 def whole(low: int, high: int, unit: str = "") -> Rule:
@@ -34,16 +42,17 @@ def seconds(low: float, high: float) -> Rule:
 
 def text() -> Rule:
     def parse(value: object) -> str:
-        if not isinstance(value, str) or not value.isprintable():
+        if not isinstance(value, str) or not value.isprintable() or len(value) > LONGEST:
             raise ValueError
         return value.strip()
 
-    return Rule("text between quotes", parse)
+    return Rule(f"text between quotes, up to {LONGEST} characters", parse)
 
 
 def name() -> Rule:
     def parse(value: object) -> str:
-        name = unicodedata.normalize("NFC", value) if isinstance(value, str) else ""  # a Mac writes ü as u and ¨
+        # a Mac writes ü as u and ¨; a long text of accents would take its time
+        name = unicodedata.normalize("NFC", value) if isinstance(value, str) and len(value) <= LONGEST else ""
         if not re.fullmatch(r"[^\W_][\w .-]{0,31}", name) or name != name.strip():
             raise ValueError
         return name
@@ -71,8 +80,8 @@ def yes_no() -> Rule:
 
 def host() -> Rule:
     def parse(value: object) -> str:
-        host = value.strip() if isinstance(value, str) else "?"
-        if re.fullmatch(r"[\d.]+|.*:.*", host):
+        host = value.strip() if isinstance(value, str) and len(value) <= LONGEST else "?"
+        if ":" in host or re.fullmatch(r"[\d.]+", host):
             ipaddress.ip_address(host)  # raises ValueError
         elif host and not re.fullmatch(r"[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*", host):
             raise ValueError

@@ -16,35 +16,37 @@ import dataclasses
 import logging
 import os
 import re
-import tomllib
 from pathlib import Path
 from typing import Any
 
-from piapp import config
+from piapp import config, toml
 from piapp.config import Config, ServerConfig
 from piapp.errors import ConfigError
+from piapp.system import storage
 
 log = logging.getLogger(__name__)
 
 SEARCHED = (Path("config.toml"), Path("/etc/piapp/config.toml"))
 BOOT = (Path("/boot/firmware"), Path("/boot"))  # the first since the Raspberry Pi OS of 2023
 ON_BOOT = ("piapp.toml", "piapp.toml.txt")  # the latter: as Windows has it, where it hides what follows the last dot
-LARGEST = 64 << 10  # bytes: what is larger is something else, and to find what is wrong in it would take its time
+LARGEST = 64 << 10  # bytes: what is larger is something else
+LONGEST = 300  # characters of a sentence
 
+_TYPED = re.compile("[“”„‟″‘’‚‛′‐‑‒–—−\u00a0\u202f]")  # by word processors and phones
 _TOKEN = re.compile(
-    r"""
-    (?P<kept> \#[^\n]* | \"{3}(?:[^\\]|\\.)*?\"{3} | '{3}.*?'{3} | "(?:[^"\\\n]|\\.)*" | '[^'\n]*' )
-    | ["“”„‟″] (?P<text> [^"“”„‟″\n]* ) ["“”„‟″]
-    | ['‘’‚‛′] (?P<literal> [^'‘’‚‛′\n]* ) ['‘’‚‛′]
+    rf"""
+    (?P<kept> \#[^\n]*+ | {toml.MULTI_LINE} | {toml.STRING} )
+    | ["“”„‟″] (?P<text> [^"“”„‟″\n]*+ ) ["“”„‟″]
+    | ['‘’‚‛′] (?P<literal> [^'‘’‚‛′\n]*+ ) ['‘’‚‛′]
     | (?P<dash> [‐‑‒–—−] ) | (?P<space> [\u00a0\u202f] )
     """,
-    re.VERBOSE | re.DOTALL,
+    re.VERBOSE,
 )
 
 
 def find(path: Path | None) -> Path | None:
     """The main file: the one asked for, else the first of SEARCHED that is there."""
-    return path or next((candidate for candidate in SEARCHED if os.path.isfile(candidate)), None)
+    return path or next((file for file in SEARCHED if os.path.exists(file) and not os.path.isdir(file)), None)
 
 
 def on_boot(main: Path | None) -> Path | None:
@@ -87,13 +89,15 @@ def rescue(path: Path | None, error: ConfigError) -> Config:
     files = tuple(filter(None, (main, over)))
     server: dict[str, Any] = {}
     for file in files:
-        server |= config.usable(_server(file))
+        with contextlib.suppress(ConfigError):
+            server |= config.rescue(_text(file))
     return Config(ServerConfig(**server), (), files, problem(error))
 
 
 def sentence(error: ConfigError) -> str:
-    """What it says, with its end."""
-    return str(error) if str(error).endswith(("?", ".")) else f"{error}."
+    """What it says, with its end; fit to be shown, whatever stands in the file."""
+    said = config.cut(config.printable(str(error)), LONGEST)
+    return said if said.endswith(("?", ".")) else f"{said}."
 
 
 def problem(error: ConfigError, instead: str = "") -> str:
@@ -102,42 +106,34 @@ def problem(error: ConfigError, instead: str = "") -> str:
     return " ".join(filter(None, said))
 
 
-def _server(file: Path) -> dict[str, Any]:
-    """[server] of a file with a mistake, unchecked."""
-    with contextlib.suppress(ConfigError):
-        lines = _text(file).splitlines()
-        for count in range(len(lines), 0, -1):  # what stands before a slip of the pen is most likely meant so
-            with contextlib.suppress(ValueError, RecursionError):
-                server = tomllib.loads("\n".join(lines[:count])).get("server", {})
-                return server if isinstance(server, dict) else {}
-    return {}
-
-
 def _text(file: Path) -> str:
     """What is written in it, as TOML would have it. Raises ConfigError."""
     try:
-        with file.open("rb") as opened:
-            content = opened.read(LARGEST + 1)
+        content = storage.read(file, LARGEST)
+    except storage.TooLarge as error:
+        raise ConfigError(f"{file}: this is larger than {LARGEST >> 10} kB, and no file of settings") from error
+    except storage.NoFile as error:
+        raise ConfigError(f"{file} cannot be read: {error.strerror}: put a file with settings in its place") from error
     except OSError as error:
-        raise ConfigError(f"{file} cannot be read: {error.strerror}") from error
-    if len(content) > LARGEST:
-        raise ConfigError(f"{file}: this is larger than {LARGEST >> 10} kB, and no file of settings")
+        raise ConfigError(f"{file} cannot be read: {error.strerror or error}") from error
     encoding = "utf-16" if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8-sig"
     try:
         text = content.decode(encoding)
-        wrong = text.find("\0")  # as in UTF-16 without its mark; TOML has none
+        before = text[: text.index("\0")].encode() if "\0" in text else None  # as in UTF-16 without its mark
     except UnicodeDecodeError as error:
-        wrong = error.start
-    if wrong >= 0:
-        line = content[:wrong].count(b"\n") + 1
+        before = content[: error.start]
+    if before is not None:
+        line = before.count(b"\n") + 1
         raise ConfigError(f"{file}, line {line}: this is not UTF-8 text: save it as UTF-8 in your editor")
     return straightened(re.sub(r"\r\n?", "\n", text))
 
 
 def straightened(text: str) -> str:
     """The same with straight quotes, dashes and spaces, if it is no TOML without. Lines and columns stay."""
-    with contextlib.suppress(ValueError, RecursionError):
-        tomllib.loads(text)
+    if not _TYPED.search(text):
+        return text
+    with contextlib.suppress(ValueError):
+        toml.loads(text)
         return text
     return _TOKEN.sub(_straight, text)
 

@@ -17,6 +17,7 @@ from piapp.errors import SourceError, Unsupported
 from piapp.sources import encoder
 from piapp.sources.control import Control, Kind, Value
 from piapp.sources.source import Publish, Source, Still
+from piapp.web.limits import LIMITS, Limits
 
 CONTROLS: tuple[Control, ...] = (
     Control("brightness", "Brightness", Kind.RANGE, 128, 128, 0, 255, 1),
@@ -148,6 +149,7 @@ def free_port() -> int:
 def serving(
     opener: Callable[[CameraConfig], Callable[[], Source]],
     cameras: tuple[CameraConfig, ...] = (CameraConfig(),),
+    limits: Limits = LIMITS,
     **server: object,
 ) -> Iterator[Running]:
     """piapp with these cameras; `opener` makes what opens each. Other arguments are settings of [server]."""
@@ -161,7 +163,7 @@ def serving(
     async def run() -> None:
         loops.append(asyncio.get_running_loop())
         stops.append(asyncio.Event())
-        ends.append(await app.run(config, stops[0], opener=opener, started=started.set, reload=reload))
+        ends.append(await app.run(config, stops[0], opener=opener, started=started.set, reload=reload, limits=limits))
 
     def main() -> None:
         try:

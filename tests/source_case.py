@@ -43,6 +43,12 @@ def take(source: Source, count: int, at_each: Callable[[int], None] = lambda tak
     return taken
 
 
+def claiming(picture: bytes, width: int, height: int) -> bytes:
+    """A baseline JPEG whose header tells another size than it has."""
+    size = picture.index(b"\xff\xc0") + 5
+    return picture[:size] + height.to_bytes(2, "big") + width.to_bytes(2, "big") + picture[size + 4 :]
+
+
 @contextlib.contextmanager
 def running(source: Source) -> Iterator[tuple[list[Picture], threading.Event, threading.Thread]]:
     """The source in a thread of its own: what it has published, what stops it, and the thread."""

@@ -288,7 +288,7 @@ def test_a_wrong_change_is_named(house: House, changes: object, named: str) -> N
 
 @pytest.mark.parametrize(
     "body",
-    [b"", b"{", b"on=false", b'{"on": false', b"\xff\xfe", b"\x00" * 9, b"[" * 60_000, b'{"on":' * 9000, b"1" * 5000],
+    [b"", b"{", b"on=false", b'{"on": false', b"\xff\xfe", b"\x00" * 9, b"[" * 16_000, b'{"on":' * 2700, b"1" * 5000],
     ids=["none", "half", "form", "cut", "no UTF-8", "zeros", "deep", "deep objects", "long number"],
 )
 def test_what_is_no_json_is_refused(house: House, body: bytes) -> None:
@@ -297,9 +297,9 @@ def test_what_is_no_json_is_refused(house: House, body: bytes) -> None:
 
 
 def test_a_body_that_is_too_long(house: House) -> None:
-    headers = {"Content-Type": "application/json", "Content-Length": str(1 << 20), "Connection": "close"}
-    with pytest.raises((EOFError, ConnectionError, AssertionError)):  # Tornado says it, or just closes
-        assert ask(house.port, "/api/cameras/camera", "PATCH", headers).status == 200
+    headers = {"Content-Type": "application/json", "Content-Length": str((16 << 10) + 1)}
+    answer = ask(house.port, "/api/cameras/camera", "PATCH", headers)  # before any of it has come
+    assert answer.status == 413 and "16 kB" in answer.sentence()
     assert house.state()["on"] is True
 
 

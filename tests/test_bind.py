@@ -17,7 +17,7 @@ from fakes import free_port, until
 from program import LIMIT_S, Program, call
 
 from piapp.errors import ListenError
-from piapp.web import server
+from piapp.web import listen
 
 MISSING = ("192.0.2.1", "2001:db8::1")  # for documentation: nobody has them
 NOBODY = "No network interface of this computer has the address {}: nobody can watch until one has."
@@ -25,7 +25,7 @@ NOBODY = "No network interface of this computer has the address {}: nobody can w
 
 @contextlib.contextmanager
 def bound(host: str, port: int) -> Iterator[list[socket.socket]]:
-    sockets = server.bind(host, port)
+    sockets = listen.bind(host, port)
     yield sockets
     for sock in sockets:
         sock.close()
@@ -41,9 +41,9 @@ def test_an_address_that_is_missing(host: str, caplog: pytest.LogCaptureFixture)
             (logging.WARNING, NOBODY.format(host))
         ]
         with pytest.raises(ListenError, match="^Port .* is taken by another program"):
-            server.bind(host, port)
+            listen.bind(host, port)
     with pytest.raises(ListenError) as missing:
-        server.bind(host, port, ahead=False)
+        listen.bind(host, port, ahead=False)
     assert str(missing.value) == NOBODY.format(host)
 
 
@@ -82,18 +82,18 @@ def test_addresses_that_are_here(caplog: pytest.LogCaptureFixture) -> None:
 @pytest.mark.parametrize("host", ["300.1.1.1", "no such host", "1:2"])
 def test_what_is_no_address(host: str) -> None:
     with pytest.raises(ListenError, match=f"^Cannot listen on {host}, port 8080: "):
-        server.bind(host, 8080)
+        listen.bind(host, 8080)
 
 
 def test_a_kernel_that_does_not_wait(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(server, "FREEBIND", {socket.AF_INET: (socket.IPPROTO_IP, 9999)})
+    monkeypatch.setattr(listen, "FREEBIND", {socket.AF_INET: (socket.IPPROTO_IP, 9999)})
     with pytest.raises(ListenError, match=os.strerror(errno.ENOPROTOOPT)):
-        server.bind("192.0.2.1", 8080)
+        listen.bind("192.0.2.1", 8080)
 
 
 def test_check_finds_it_wrong(tmp_path: Path) -> None:
     port = free_port()
-    with server.bind("192.0.2.1", port)[0]:  # by a piapp that runs
+    with listen.bind("192.0.2.1", port)[0]:  # by a piapp that runs
         done = call(tmp_path, "check", "--source", "pattern", "--host", "192.0.2.1", "--port", port)
     assert done.returncode == 1 and f"\nwrong     {NOBODY.format('192.0.2.1')}\n" in done.stdout
 

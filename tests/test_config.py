@@ -37,6 +37,7 @@ TAKES_NAME = (
 TAKES_SIZE = 'is not allowed: it takes width x height, even numbers from 64 to 8192, as in "1280x720"'
 TAKES_HOST = 'is not allowed: it takes an address of this computer, as in "192.168.1.20", or nothing'
 TAKES_HOSTS = 'is not allowed: it takes a list of names without "http://" and port, as in ["cam.example.org"]'
+TAKES_TEXT = "is not allowed: it takes text between quotes, up to 255 characters"
 TAKES_SOURCE = 'is not allowed: it takes one of "auto", "picamera2", "usb", "images", "pattern"'
 
 
@@ -78,6 +79,15 @@ def test_a_wrong_server_setting(setting: str, says: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "setting",
+    [f"port = {'{a=' * 50}1{'}' * 50}", f"port = {{{'a.' * 19}a = 1}}", f"{'x' * 9999} = 1", f"'{'ü' * 9999}' = 1"],
+)
+def test_what_is_wrong_is_shown_in_a_short_line(setting: str) -> None:
+    error = error_of(f"[server]\n{setting}")
+    assert "…" in error and len(error) < 300 and error.isprintable()
+
+
+@pytest.mark.parametrize(
     ("setting", "says"),
     [
         ('name = ""', f'name = "" {TAKES_NAME}'),
@@ -91,9 +101,9 @@ def test_a_wrong_server_setting(setting: str, says: str) -> None:
         ('encoder = "libav"', f'encoder = "libav" {TAKES_ENCODER}'),
         ("encoder = true", f"encoder = true {TAKES_ENCODER}"),
         ('encoder = ""', f'encoder = "" {TAKES_ENCODER}'),
-        ("tuning = 1", "tuning = 1 is not allowed: it takes text between quotes"),
+        ("tuning = 1", f"tuning = 1 {TAKES_TEXT}"),
         ('tunning = "x"', "tunning is not a setting. Did you mean tuning?"),
-        ("device = 0", "device = 0 is not allowed: it takes text between quotes"),
+        ("device = 0", f"device = 0 {TAKES_TEXT}"),
         ('resolution = "1281x720"', f'resolution = "1281x720" {TAKES_SIZE}'),
         ('resolution = "62x720"', f'resolution = "62x720" {TAKES_SIZE}'),
         ('resolution = "720p"', f'resolution = "720p" {TAKES_SIZE}'),
@@ -131,9 +141,22 @@ def test_a_wrong_section(text: str, says: str) -> None:
     assert error_of(text) == f"config.toml, {says}"
 
 
-@pytest.mark.parametrize("text", ["[server", "[server]\nhost = home", "[[camera]]\nname = “door”", f"x = {'[' * 9999}"])
+@pytest.mark.parametrize("text", ["[server", "[server]\nhost = home", "[[camera]]\nname = “door”"])
 def test_what_is_not_toml(text: str) -> None:
     assert re.fullmatch(r'config\.toml.*: .+\. Text stands between quotes, as in name = "door"', error_of(text))
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (f"x = {'[' * 9999}", ": Brackets are nested too deeply"),
+        (f"port = {'9' * 5000}", ": A number has too many digits"),
+        (f"\n[{'a.' * 5000}a]", ", line 2: A key has more than 20 parts (column 2)"),
+        (f"x = {{ {'a.' * 5000}a = 1 }}", ", line 1: A key has more than 20 parts (column 7)"),
+    ],
+)
+def test_what_is_not_sensible(text: str, says: str) -> None:
+    assert error_of(text) == f"config.toml{says}. Write each setting as name = value, below its section"
 
 
 def test_the_line_that_is_not_toml() -> None:
@@ -307,6 +330,19 @@ def test_what_is_written_is_what_is_read(server: ServerConfig, cameras: list[Cam
         for key, value in vars(table).items():
             text += f"{key} = {toml(value)}\n"
     assert config.parse(text, "") == Config(server, tuple(cameras))
+    assert config.rescue(text) == config.read(text, "").server
+
+
+def test_the_number_of_cameras_is_bounded() -> None:
+    assert len(config.parse("[[camera]]\n" * 100, "").cameras) == 100
+    too_many = "there are 101 cameras, and piapp takes up to 100: remove some"
+    assert error_of("[[camera]]\n" * 101) == f"config.toml, line 101: {too_many}"
+    main, over = (
+        config.read("[[camera]]\n" * 60, "a"),
+        config.read("".join(f'[[camera]]\nname = "{i}"\n' for i in range(41)), "b"),
+    )
+    with pytest.raises(ConfigError, match=f"^b, line 81: {too_many}$"):
+        config.merge(main, over)
 
 
 def test_the_shipped_file_shows_every_setting_at_its_default() -> None:

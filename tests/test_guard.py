@@ -119,7 +119,7 @@ def test_the_pages_own_files_may_be_kept_but_are_asked_for(running: Running) -> 
 # --- Host ---
 
 
-OWN = socket.gethostname().lower()
+OWN = socket.gethostname().lower().partition(".")[0]
 
 
 @pytest.mark.parametrize(
@@ -128,9 +128,11 @@ OWN = socket.gethostname().lower()
         *("127.0.0.1", "127.0.0.1:8080", "192.168.1.20", "192.168.1.20:80", "10.0.0.1:65535", "8.8.8.8"),
         *("[::1]", "[::1]:8080", "[fe80::1]", "[fd00::1:2]:80", "[2001:DB8::1]", "[::ffff:10.0.0.1]:8080"),
         *("localhost", "localhost:8080", "LocalHost", "localhost.", "localhost.:8080"),
-        *("piapp.local", "piapp.local:8080", "PiApp.Local.", "other.local.:80", "a.b.local"),
+        *(f"{OWN}.local", f"{OWN}.local:8080", f"{OWN.upper()}.Local.", f"{OWN}-2.local.:80"),
+        *("raspberrypi", "mjpgstreamer1:80", "mjpg_streamer", "local", "2130706433"),  # nobody can register those
+        *("pi.lan", "a.pi.home.arpa", "pi.internal:8080", "pi.localdomain", "pi.localhost", "raspberrypi.fritz.box"),
         *("cam.example.org", "cam.example.org:443", "CAM.example.ORG.", "piapp", "piapp:8080"),
-        *(OWN, OWN.upper(), f"{OWN}:8080", f"{OWN}.", OWN.split(".")[0]),
+        *(OWN, OWN.upper(), f"{OWN}:8080", f"{OWN}.", socket.gethostname()),
     ],
 )
 def test_names_that_are_answered_to(running: Running, host: str) -> None:
@@ -149,8 +151,9 @@ def test_names_that_are_answered_to(running: Running, host: str) -> None:
             "cam.example.org.evil",
         ),
         *("127.0.0.1.nip.io", "127.0.0.1.evil.example:8080", "7f000001.c0a80001.rbndr.us", "1.2.3.4.5", "192.168.1"),
-        *("localhost.evil.example", "notlocalhost", "localhos", "local", "xlocal", "piapp.local.evil.example"),
-        *("piapp.evil.example", "2130706433", "0x7f000001", "::1", "127.0.0.1:80:80", f"{OWN}.evil.example", f"x{OWN}"),
+        *("evil.local", "a.b.local", f"x{OWN}.local", f"{OWN}-x.local", f"a.{OWN}.local", f"{OWN}-1234.local"),
+        *("localhost.evil.example", "piapp.local.evil.example", "notfritz.box", "fritz.box.evil.example", "xlan.org"),
+        *("piapp.evil.example", "::1", "127.0.0.1:80:80", f"{OWN}.evil.example", ".lan", "a..b", "lan..", "0x7f.1"),
         *("127.0.0.1, evil.example", "evil.example, 127.0.0.1", "[::1].evil.example", "127.0.0.1@evil.example"),
     ],
 )
@@ -159,7 +162,7 @@ def test_other_names_are_not(running: Running, path: str, host: str) -> None:
     answer = bare(running, f"GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n")
     assert answer.startswith((b"HTTP/1.1 421 ", b"HTTP/1.1 400 "))  # Tornado itself refuses what is no name at all
     if answer.startswith(b"HTTP/1.1 421 "):
-        name = re.sub(r":\d*$", "", host).lower().rstrip(".")
+        name = re.sub(r":\d*$", "", host).lower().removesuffix(".")
         assert name in json.loads(answer.partition(b"\r\n\r\n")[2])["error"]
         assert b"allowed_hosts in config.toml" in answer
 
@@ -199,8 +202,8 @@ def change(running: Running, headers: dict[str, str], body: bytes = b'{"on": tru
         ("127.0.0.1:8080", "http://127.0.0.1:8080"),
         ("127.0.0.1", "http://127.0.0.1"),
         ("[::1]:8080", "http://[::1]:8080"),
-        ("piapp.local:8080", "http://piapp.local:8080"),
-        ("PIAPP.local:8080", "http://piapp.local:8080"),
+        ("piapp.lan:8080", "http://piapp.lan:8080"),
+        ("PIAPP.lan:8080", "http://piapp.lan:8080"),
         ("cam.example.org", "https://cam.example.org"),
         ("cam.example.org", None),
     ],

@@ -123,6 +123,28 @@ def test_from_many_threads_no_number_is_lost_or_given_twice() -> None:
     asyncio.run(run())
 
 
+def test_frames_that_are_not_wanted_wake_nobody() -> None:
+    async def run() -> None:
+        hub, asked = Hub(), list[int]()
+
+        def wanted(frame: Frame) -> bool:
+            asked.append(frame.number)
+            return frame.jpeg == b"good"
+
+        put(hub, b"bad")
+        task = asyncio.create_task(hub.newer_than(0, wanted))
+        await settle()
+        for jpeg in (b"bad", b"bad", b"good", b"good"):
+            put(hub, jpeg)
+            await settle()
+        assert (await task).number == 4
+        assert asked == [1, 2, 3, 4]  # and not of what came after it
+        assert (await hub.newer_than(4, wanted)).number == 5
+        assert not hub.listeners
+
+    asyncio.run(run())
+
+
 def test_forgetting_between_threads_never_brings_an_old_number_back() -> None:
     async def run() -> None:
         hub = Hub()

@@ -3,21 +3,25 @@
 import logging
 import os
 import shutil
+import socket
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from fakes import pattern_jpegs, until
-from source_case import LIMIT_S, FakeTime, Picture, count_pictures, running, settings, take
+from source_case import LIMIT_S, FakeTime, Picture, claiming, count_pictures, running, settings, take
 
 from piapp.errors import SourceError
-from piapp.sources import images, jpeg
+from piapp.rate_limit import Rate
+from piapp.sources import jpeg
 from piapp.sources import source as base
-from piapp.sources.images import Images
+from piapp.sources.images import Images, Limits
 
 JPEGS = pattern_jpegs(6)
+USUAL = Limits()
 
 
 @pytest.fixture
@@ -28,8 +32,8 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def source_of(folder: Path, **values: Any) -> Images:
-    return Images(settings(source="images", device=str(folder), **values))
+def source_of(folder: Path, limits: Limits = USUAL, **values: Any) -> Images:
+    return Images(settings(source="images", device=str(folder), **values), limits)
 
 
 def shown(pictures: list[Picture]) -> list[int]:
@@ -128,11 +132,20 @@ def test_a_file_that_comes_in_the_same_tick_of_the_clock_is_noticed(folder: Path
     assert shown(take(source_of(folder), 5, change)) == [0, 1, 2, 4, 0]
 
 
+# Only what has not changed for an hour is settled, however slow this machine is
+HOUR = Limits(settled_ns=3600 * 10**9)
+
+
 @pytest.fixture
-def long_ago(monkeypatch: pytest.MonkeyPatch) -> float:
-    """Only what has not changed for an hour is settled, however slow this machine is; a time before that."""
-    monkeypatch.setattr(images, "SETTLED_NS", 3600 * 10**9)
+def long_ago() -> float:
     return time.time() - 2 * 3600
+
+
+def age(*paths: Path) -> None:
+    """They have not changed for long."""
+    old = time.time() - 2 * 3600
+    for path in paths:
+        os.utime(path, (old, old))
 
 
 ALIKE = pattern_jpegs(2, (48, 64))[1]  # another size, and as many bytes as JPEGS[1]
@@ -159,7 +172,7 @@ def test_a_file_overwritten_in_the_same_tick_of_the_clock_with_the_same_length_i
                 os.utime(changed, ns=(stat.st_atime_ns, stat.st_mtime_ns))
             assert path.stat().st_size == before[0][1].st_size
 
-    taken = take(source_of(folder), 8, overwrite)
+    taken = take(source_of(folder, HOUR), 8, overwrite)
     assert shown(taken[:4]) == [0, 1, 2, 0]
     if content is ALIKE:
         assert [picture[2:] for picture in taken[4:]] == [(48, 64), (64, 48), (64, 48), (48, 64)]
@@ -169,10 +182,9 @@ def test_a_file_overwritten_in_the_same_tick_of_the_clock_with_the_same_length_i
 
 
 def test_files_that_have_not_changed_for_long_are_looked_through_once(
-    folder: Path, long_ago: float, monkeypatch: pytest.MonkeyPatch
+    folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for path in (*folder.iterdir(), folder):
-        os.utime(path, (long_ago, long_ago))
+    age(*folder.iterdir(), folder)
     looked: list[bytes] = []
     complete = jpeg.complete
 
@@ -181,23 +193,196 @@ def test_files_that_have_not_changed_for_long_are_looked_through_once(
         return complete(content)
 
     monkeypatch.setattr(jpeg, "complete", noted)
-    assert shown(take(source_of(folder), 9)) == [0, 1, 2] * 3
+    assert shown(take(source_of(folder, HOUR), 9)) == [0, 1, 2] * 3
     assert looked == JPEGS[:3]
 
 
+class Counted:
+    """Counts the calls of one of os's functions, by their first argument."""
+
+    def __init__(self, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.of: list[Any] = []
+        self._function: Callable[..., Any] = getattr(os, name)
+        monkeypatch.setattr(os, name, self)
+
+    def __call__(self, *args: Any) -> Any:
+        self.of.append(args[0])
+        return self._function(*args)
+
+
 def test_an_old_folder_is_not_listed_for_every_picture(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    old = time.time() - 3600
-    os.utime(folder, (old, old))
-    listed: list[Path] = []
-    iterdir = Path.iterdir
-
-    def noted(path: Path) -> Iterator[Path]:
-        listed.append(path)
-        return iterdir(path)
-
-    monkeypatch.setattr(Path, "iterdir", noted)
+    age(folder)
+    listed = Counted("scandir", monkeypatch)
     take(source_of(folder), 8)
-    assert listed == [folder]
+    assert listed.of == [folder]
+
+
+def test_a_large_folder_that_changes_all_the_time_is_not_listed_for_every_picture(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """And what is gone meanwhile is passed over without a word."""
+    listed = Counted("scandir", monkeypatch)
+
+    def change(count: int) -> None:
+        (folder / f"{count}.txt").touch()
+        if count == 3:
+            (folder / "c.jpg").unlink()
+
+    taken = take(source_of(folder, Limits(list_again_s_per_name=1000.0)), 8, change)
+    assert shown(taken) == [0, 1, 2, 0, 2, 0, 2, 0]
+    assert listed.of == [folder]
+    assert not caplog.records
+
+
+# --- files that are no pictures ---
+
+
+def fifo(path: Path) -> None:
+    os.mkfifo(path)
+
+
+def unix_socket(path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.bind(str(path))
+
+
+def link_to(target: str) -> Callable[[Path], None]:
+    return lambda path: path.symlink_to(target)
+
+
+def of_bytes(content: bytes) -> Callable[[Path], None]:
+    def make(path: Path) -> None:
+        path.write_bytes(content)
+
+    return make
+
+
+STRANGE: dict[str, tuple[Callable[[Path], None], str]] = {
+    "a FIFO": (fifo, "not a file"),
+    "a folder": (Path.mkdir, "not a file"),
+    "a socket": (unix_socket, "not a file"),
+    "an endless device": (link_to("/dev/zero"), "not a file"),
+    "a device": (link_to("/dev/null"), "not a file"),
+    "a terminal": (link_to("/dev/tty"), "not a file"),
+    "an endless file": (link_to("/proc/self/pagemap"), "it has 0 bytes"),
+    "a folder elsewhere": (link_to("/"), "not a file"),
+    "a link to itself": (link_to("ba.jpg"), "Too many levels of symbolic links"),
+    "a link to nothing": (link_to("nothing.jpg"), "No such file"),
+    "nothing in it": (of_bytes(b""), "it has 0 bytes"),
+    "too much in it": (of_bytes(JPEGS[3] + bytes(100_000)), "it has 1"),
+    "junk": (of_bytes(b"junk" * 10_000), "not a JPEG"),
+    "an absurd size": (of_bytes(claiming(pattern_jpegs(1)[0], 65535, 65535)), "the JPEG's header says 65535x65535"),
+}
+
+
+@pytest.mark.parametrize("what", STRANGE)
+def test_what_is_no_picture_is_skipped_with_one_line(what: str, folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    make, reason = STRANGE[what]
+    path = folder / "ba.jpg"
+    make(path)
+    source = source_of(folder, Limits(file_bytes=100_000))
+    assert shown(take(source, 10)) == [0, 1, 2] * 3 + [0]
+    (line,) = [record.getMessage() for record in caplog.records]
+    assert line.startswith(f"{path}: skipped: {reason}")
+    assert source.bad_frames == 1
+
+
+def test_what_is_no_picture_is_not_even_opened(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number, (make, _) in enumerate(STRANGE.values()):
+        make(folder / f"ba{number}.jpg")
+    opened = Counted("open", monkeypatch)
+    take(source_of(folder, Limits(file_bytes=100_000)), 10)
+    names = {Path(path).name for path in opened.of}
+    numbers = {f"ba{number}.jpg" for number, what in enumerate(STRANGE) if what in ("junk", "an absurd size")}
+    assert names == {"b.jpg", "c.jpg", "d.jpg"} | numbers
+
+
+@pytest.mark.parametrize("content", [JPEGS[3][:-200], b"junk" * 10_000])
+def test_a_broken_file_is_read_again_only_when_it_has_changed(
+    content: bytes, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = folder / "ba.jpg"
+    path.write_bytes(content)
+    age(path)
+    opened = Counted("open", monkeypatch)
+
+    def change(count: int) -> None:
+        if count == 6:
+            path.write_bytes(content + b"more")
+            age(path)
+        elif count == 12:
+            path.write_bytes(JPEGS[3])
+
+    assert shown(take(source_of(folder, HOUR), 15, change)) == [0, 1, 2] * 4 + [0, 3, 1]
+    assert opened.of.count(str(path)) == 3
+
+
+def test_a_file_that_may_be_read_now_is_shown(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """That changes neither its length nor the time at which it was written."""
+    path = folder / "ba.jpg"
+    path.write_bytes(JPEGS[3])
+    age(path)
+    allowed = os.open
+
+    def refuse(name: str, *flags: int) -> int:
+        if name == str(path) and not os.stat(path).st_mode & 0o400:
+            raise PermissionError(13, "Permission denied")  # as for who is not root
+        return allowed(name, *flags)
+
+    monkeypatch.setattr(os, "open", refuse)
+    path.chmod(0o000)
+    taken = take(source_of(folder, HOUR), 9, lambda count: path.chmod(0o600) if count == 6 else None)
+    assert shown(taken) == [0, 1, 2, 0, 1, 2, 0, 3, 1]
+
+
+def test_files_that_are_bad_in_a_new_way_each_time_do_not_fill_the_log(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    source = source_of(folder, Limits(lines=Rate(5, 1000.0)))
+
+    def change(count: int) -> None:
+        (folder / "ba.jpg").write_bytes(b"junk" * count)
+        (folder / f"bb{count}.jpg").write_bytes(b"junk")
+
+    assert shown(take(source, 30, change)) == [0, 1, 2] * 10
+    assert len(caplog.records) == 5
+    assert source.bad_frames > 20
+
+
+def test_a_folder_with_more_files_than_anybody_looks_at(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    source = source_of(folder, Limits(names=2))
+    assert len(set(shown(take(source, 6)))) == 2
+    assert source.negotiated == "2 files at 120 fps"
+    assert source.remark == "The folder has too many files: only 2 of them are used."
+    assert [record.getMessage() for record in caplog.records] == [f"{folder}: {source.remark}"]
+
+
+def test_a_folder_of_broken_files_can_be_left_at_any_time(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many there are."""
+    for number in range(50):
+        (folder / f"e{number}.jpg").write_bytes(JPEGS[0][:-20])
+    stopping, tried = threading.Event(), list[bytes]()
+
+    def slow(content: bytes) -> bytes | None:
+        tried.append(content)
+        if len(tried) == 10:
+            stopping.set()
+        return jpeg_complete(content)
+
+    jpeg_complete = jpeg.complete
+    monkeypatch.setattr(jpeg, "complete", slow)
+    source_of(folder, Limits(looking=LIMIT_S)).run(lambda *_: None, stopping)
+    assert len(tried) == 10
+
+
+def test_many_broken_files_cost_a_frame_rather_than_hold_up_all(folder: Path) -> None:
+    for number in range(20):
+        (folder / f"e{number}.jpg").write_bytes(b"junk")
+    clock = FakeTime()
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setattr(base, "time", clock)
+        source = source_of(folder, Limits(looking=0.0), framerate=10)
+        assert count_pictures(source, clock, 4.0) == 6  # a round is 23 files, of which three are good
 
 
 def test_a_folder_that_is_taken_away_is_a_fault(folder: Path) -> None:

@@ -14,8 +14,9 @@ LONGEST = 400
 #   __main__ → app → web → consumers → camera → run → {hub, sources} → frame
 #              app → system            camera → notice → the drawing half of sources
 ARROWS: dict[str, set[str]] = {
-    "config": {"rules"},
+    "config": {"rules", "toml"},
     "rules": set(),
+    "toml": set(),
     "errors": set(),
     "frame": set(),
     "hub": {"frame"},
@@ -25,13 +26,15 @@ ARROWS: dict[str, set[str]] = {
     "counts": {"run"},
     "faults": {"notice"},
     "chosen": {"run", "sources"},
+    "snapshots": {"frame", "hub", "run", "sources"},
     "stuck": set(),
     "tasks": set(),
-    "camera": {"chosen", "counts", "faults", "frame", "hub", "notice", "run", "sources", "stuck", "tasks"},
-    "state": {"camera", "chosen"},  # what users chose, kept on disk
+    "rate_limit": set(),
+    "camera": {"chosen", "counts", "faults", "frame", "hub", "notice", "run", "snapshots", "sources", "stuck", "tasks"},
+    "state": {"camera", "chosen", "system", "tasks"},  # what users chose, kept on disk
     "report": {"camera"},
-    "settings": set(),
-    "last_good": {"settings", "state"},
+    "settings": {"system", "toml"},
+    "last_good": {"settings", "system"},
     "consumers": {"camera", "frame"},
     "web": {"camera", "consumers", "frame"},
     "system": {"tasks"},
@@ -39,10 +42,10 @@ ARROWS: dict[str, set[str]] = {
     "check": {"camera", "frame", "hub", "settings", "sources", "system", "web"},
     # builds everything
     "app": {"camera", "consumers", "frame", "hub", "report", "sources", "state", "system", "tasks", "web"},
-    "__main__": {"app", "check", "last_good", "state"},
+    "__main__": {"app", "check", "last_good", "state", "system"},
     "__init__": set(),
 }
-ANYONE = {"config", "errors", "__init__"}
+ANYONE = {"config", "errors", "rate_limit", "__init__"}
 
 
 def imported(source: str, module: str) -> set[str]:

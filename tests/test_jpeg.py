@@ -9,6 +9,7 @@ import simplejpeg
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
+from source_case import claiming
 
 from piapp.sources import jpeg
 
@@ -89,6 +90,23 @@ def test_size(picture: bytes) -> None:
 def test_a_header_without_a_size() -> None:
     with pytest.raises(ValueError):
         jpeg.size(JPEG.replace(b"\xff\xc0", b"\xff\xe5"))
+
+
+@pytest.mark.parametrize("told", [(65535, 65535), (65535, 1), (1, 16385), (16385, 16385)])
+def test_a_size_that_no_camera_has_is_refused(told: tuple[int, int]) -> None:
+    with pytest.raises(ValueError, match=f"{told[0]}x{told[1]}"):
+        jpeg.size(claiming(JPEG, *told))
+
+
+@pytest.mark.parametrize("told", [(16384, 16384), (1, 16384), (16384, 1), (1, 1)])
+def test_the_largest_and_the_smallest_sizes(told: tuple[int, int]) -> None:
+    assert jpeg.size(claiming(JPEG, *told)) == told
+
+
+def test_whoever_knows_better_says_what_is_too_large() -> None:
+    assert jpeg.size(JPEG, 64) == (64, 48)
+    with pytest.raises(ValueError, match="64x48, more than 63 pixels a side"):
+        jpeg.size(JPEG, 63)
 
 
 @pytest.mark.parametrize("picture", ALL)

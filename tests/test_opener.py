@@ -166,3 +166,16 @@ def test_two_openers_know_nothing_of_each_other(found: Found) -> None:
 def test_a_usb_camera_keeps_what_it_is_given() -> None:
     assert usb_camera.UsbCamera.kind == "usb"
     assert {kind.kind for kind in (Pattern, Images, UsbCamera, PiCamera)} == {"pattern", "images", "usb", "picamera2"}
+
+
+@pytest.mark.parametrize("error", [ZeroDivisionError(), SystemExit(1), MemoryError()])
+def test_what_goes_wrong_while_looking_for_cameras_is_raised_by_the_source(
+    error: BaseException, monkeypatch: pytest.MonkeyPatch, found: Found
+) -> None:
+    def fail() -> list[v4l2.FoundCamera]:
+        raise error
+
+    monkeypatch.setattr(v4l2, "find_cameras", fail)
+    with pytest.raises(type(error)) as raised:
+        NoCamera(settings()).run(lambda *_: None, threading.Event())
+    assert raised.value is error

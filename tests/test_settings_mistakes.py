@@ -6,18 +6,23 @@ import logging
 import os
 import re
 import signal
+import stat
 import subprocess
+import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import program
 import pytest
 from card import Card
 from fakes import free_port, until
 from live_wire import Page
+from no_file import each_no_file
 from program import LIMIT_S, Program, environment
 from wire import ask
 
-from piapp import config, last_good, state
+from piapp import config, last_good
 from piapp.config import Config
 from piapp.errors import ConfigError
 from piapp.last_good import Settings
@@ -171,18 +176,20 @@ def test_what_is_kept(card: Card) -> None:
     assert content["settings"]["server"]["allowed_hosts"] == ["cam.example.org"]
 
 
-def test_it_is_written_only_when_it_differs(card: Card, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_is_written_only_when_it_differs(card: Card) -> None:
+    def written() -> tuple[int, int, bytes]:
+        found = os.stat(kept_in(card))
+        return found.st_ino, found.st_mtime_ns, kept_in(card).read_bytes()
+
     card.write(MAIN)
     started(card)
-    before = kept_in(card).read_bytes()
-    monkeypatch.setattr(state, "replace", lambda *_: pytest.fail("it is written"))
+    before = written()
     started(card)
     card.main.write_text(MAIN + "# a comment\nquality = 80\n")  # the default
     started(card)
     card.main.write_text("x")
     settings_of(card).start()
-    assert kept_in(card).read_bytes() == before
-    monkeypatch.undo()
+    assert written() == before
 
 
 @pytest.mark.parametrize(
@@ -197,6 +204,87 @@ def test_broken_last_good_settings(card: Card, content: bytes | str, caplog: pyt
     started(card)
     card.write("x")
     assert settings_of(card).start().cameras[0].name == "hall"
+
+
+@each_no_file
+def test_no_file_where_the_last_good_settings_are(
+    card: Card, make: Callable[[Path], None], caplog: pytest.LogCaptureFixture
+) -> None:
+    kept_in(card).parent.mkdir()
+    make(kept_in(card))
+    card.write("x")
+    assert settings_of(card).start().cameras == ()
+    assert caplog.messages[0].startswith(f"the last good settings cannot be used: {kept_in(card)}: ")
+    card.write(MAIN)
+    started(card)
+    if not kept_in(card).is_dir():
+        assert settings_of(card).check().cameras[0].name == "hall"
+        assert stat.S_IMODE(kept_in(card).lstat().st_mode) == 0o600
+
+
+WILD: dict[str, Any] = {
+    "thousands of cameras": {"camera": [{"name": f"a{i}"} for i in range(5000)]},
+    "thousands of settings": {"server": {f"a{i}": 1 for i in range(50_000)}},
+    "a huge number": {"server": {"port": 10**400}},
+    "a huge time": {"server": {"viewer_timeout_s": 10**400}},
+    "infinite": {"server": {"viewer_timeout_s": float("inf")}},
+    "not a number": {"camera": [{"idle_stop_s": float("nan")}]},
+    "half a character": {"camera": [{"device": "\ud800"}]},
+    "half a character as key": {"\ud800": 1},
+    "a long text": {"camera": [{"name": "\u0315\u0300" * 90_000}]},
+    "colons": {"server": {"host": ":" * 900_000 + "\n"}},
+    "a list": [1],
+    "deep": json.loads("[" * 900 + "]" * 900),
+}
+
+
+@pytest.mark.parametrize("found", WILD.values(), ids=WILD)
+def test_wild_last_good_settings(card: Card, found: Any, caplog: pytest.LogCaptureFixture) -> None:
+    card.write("x")
+    kept_in(card).parent.mkdir()
+    kept_in(card).write_text(json.dumps({"saved": "2026-01-02T03:04:05", "main": str(card.main), "settings": found}))
+    begun = time.monotonic()
+    assert settings_of(card).start().cameras == ()
+    assert time.monotonic() - begun < 5
+    assert len(caplog.messages[0]) < 1000 and caplog.messages[0].startswith("the last good settings cannot be used")
+
+
+def test_paths_that_are_no_text(card: Card) -> None:
+    path = card.main.with_name(os.fsdecode(b"\xff.toml"))
+    path.write_text(MAIN)
+    first = Settings(path, {}, kept_in(card).with_name("state.json"))
+    first.start()
+    first.keep()
+    path.write_text("x")
+    again = Settings(path, {}, kept_in(card).with_name("state.json")).start()
+    assert again.cameras[0].name == "hall" and again.problem.isprintable()
+
+
+@pytest.mark.parametrize("exists", [True, False])
+def test_what_is_kept_is_for_nobody_else(card: Card, exists: bool) -> None:
+    before = os.umask(0)
+    try:
+        card.write(MAIN)
+        if exists:
+            started(card)
+            kept_in(card).chmod(0o644)
+        started(card)
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE(kept_in(card).stat().st_mode) == 0o600
+    assert stat.S_IMODE(kept_in(card).parent.stat().st_mode) == 0o700
+
+
+@each_no_file
+def test_no_file_where_the_settings_are(card: Card, make: Callable[[Path], None]) -> None:
+    """piapp starts and says so, unless the command line names it."""
+    card.main.unlink(missing_ok=True)
+    make(card.main)
+    runs = settings_of(card).start()
+    if not card.main.is_dir():
+        assert re.search(rf"{card.main} cannot be read: it is .+, not a file: put a|larger than 64 kB", runs.problem)
+    with pytest.raises(ConfigError, match=re.escape(str(card.main))):
+        Settings(card.main, {}, None).check()
 
 
 def test_last_good_settings_of_another_version(card: Card, caplog: pytest.LogCaptureFixture) -> None:

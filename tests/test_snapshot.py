@@ -15,6 +15,7 @@ from wire import Stream, ask, connect, patch, read_head, request
 from piapp import camera
 from piapp.config import CameraConfig
 from piapp.errors import SourceError
+from piapp.web.limits import LIMITS
 
 ADDRESSES = [
     *("/cameras/camera/snapshot.jpg", "/snapshot", "/snapshot.jpg", "/snapshot_0", "/snapshot_0.jpg"),
@@ -25,7 +26,7 @@ ADDRESSES = [
 
 @contextlib.contextmanager
 def shooting(device: Numbered, **settings: object) -> Iterator[Running]:
-    with serving(lambda _: device, (CameraConfig(idle_stop_s=0),), **settings) as running:
+    with serving(lambda _: device, (CameraConfig(idle_stop_s=0),), LIMITS, **settings) as running:
         device.loop = running.loop
         yield running
 

@@ -3,12 +3,12 @@
 import asyncio
 import contextlib
 import errno
+import itertools
 import json
 import logging
 import os
-import random
-import subprocess
-import sys
+import stat
+import threading
 import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -20,13 +20,14 @@ from camera.case import state as state_of
 from fakes import FakeDevice
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from no_file import each_no_file
 
-from piapp import chosen, state
+from piapp import chosen, config
 from piapp.camera import Camera, State
 from piapp.config import CameraConfig
-from piapp.state import StateFile, default_path
+from piapp.state import Limits, StateFile, default_path
 
-ROOT = Path(__file__).parents[1]
+DEFAULTS = Limits()
 CHOSEN: dict[str, Any] = {
     "on": False,
     "controls": {"brightness": 140, "contrast": 0.3, "hflip": True, "exposure": "manual"},
@@ -34,9 +35,11 @@ CHOSEN: dict[str, Any] = {
 
 
 @contextlib.asynccontextmanager
-async def living(path: Path, device: FakeDevice | None = None) -> AsyncIterator[tuple[Camera, StateFile]]:
+async def living(
+    path: Path, device: FakeDevice | None = None, limits: Limits = DEFAULTS
+) -> AsyncIterator[tuple[Camera, StateFile]]:
     """The camera "door" from start to end, as app.py has it."""
-    file = StateFile(path)
+    file = StateFile(path, limits)
     camera = Camera(
         CameraConfig(name="door", source="pattern", idle_stop_s=0), device or FakeDevice(JPEGS), file.of("door")
     )
@@ -81,40 +84,69 @@ async def test_what_users_chose_is_there_again(tmp_path: Path) -> None:
     assert content(path) == {"cameras": {"door": {"on": True, "controls": kept}}}
 
 
+def writes(path: Path, until: float) -> list[float]:
+    """When the file is replaced, up to that time."""
+    found, seen = [], (0, 0)
+    while time.monotonic() < until:
+        with contextlib.suppress(FileNotFoundError):
+            now = path.stat()
+            if (now.st_ino, now.st_mtime_ns) != seen:
+                seen = now.st_ino, now.st_mtime_ns
+                found.append(time.monotonic())
+        time.sleep(0.002)
+    return found
+
+
 @in_loop
 async def test_it_is_written_a_moment_after_a_change_and_only_then(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(state, "WRITE_AFTER_S", 0.05)
-    written: list[bytes] = []
-    threads: list[str] = []
-    replace = state.replace
+    threads: list[threading.Thread] = []
+    fsync = os.fsync
 
-    def count(path: Path, new: bytes) -> None:
-        with contextlib.suppress(RuntimeError):
-            threads.append(str(asyncio.get_running_loop()))
-        written.append(new)
-        replace(path, new)
+    def note(file: int) -> None:
+        threads.append(threading.current_thread())
+        fsync(file)
 
-    monkeypatch.setattr(state, "replace", count)
+    monkeypatch.setattr(os, "fsync", note)
     path = tmp_path / "state.json"
-    async with living(path) as (camera, file):
+    async with living(path, limits=Limits(write_after_s=0.05, write_every_s=0.05)) as (camera, _):
         with camera.watching(Watcher()):
             await state_of(camera, State.RUNNING)
             for value in range(50):
                 camera.set_controls({"brightness": value})
-            await becomes(lambda: path.exists())
-            await becomes(lambda: file._writing and file._writing.done())
-            assert len(written) == 1 and b'"brightness": 49' in written[0]
+            await becomes(path.exists)
+            assert content(path)["cameras"]["door"]["controls"] == {"brightness": 49}
             camera.set_controls({"brightness": 49})  # as it was
             camera.switch(True)
         await state_of(camera, State.IDLE)
-        assert file._writing and file._writing.done()
         camera.switch(False)
         camera.switch(True)  # as it was, too
-        await becomes(lambda: file._writing and file._writing.done())
-    assert len(written) == 1
-    assert threads == []  # the event loop's thread has better things to do
+        await asyncio.sleep(0.3)
+    assert len(threads) == 2  # the file and its folder, once
+    assert threading.main_thread() not in threads  # which has better things to do
+
+
+@in_loop
+async def test_changes_all_the_time_do_not_wear_out_the_card(tmp_path: Path) -> None:
+    path = tmp_path / "state.json"
+    async with living(path, limits=Limits(write_after_s=0.05, write_every_s=0.5)) as (camera, file):
+        with camera.watching(Watcher()):
+            await state_of(camera, State.RUNNING)
+            begun = time.monotonic()
+            watching = asyncio.create_task(asyncio.to_thread(writes, path, begun + 1.8))
+            for value in itertools.count():
+                camera.set_controls({"brightness": value % 250})
+                await asyncio.sleep(0.005)
+                if watching.done():
+                    break
+            found = await watching
+            assert 2 <= len(found) <= 4 and all(later - one > 0.4 for one, later in itertools.pairwise(found))
+            assert 0.04 < found[0] - begun < 0.4
+            camera.set_controls({"brightness": 251})
+            await file.close()
+            assert time.monotonic() - begun < 2.2
+            assert content(path)["cameras"]["door"]["controls"] == {"brightness": 251}
 
 
 @in_loop
@@ -142,8 +174,32 @@ async def test_other_cameras_stay_in_the_file(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "broken",
-    [b"", b"\0" * 100, b"{", b"[]", b"{}", b"null", b'{"cameras": []}', b"\xff\xfe", b"[" * 100_000, b"1" * 5000],
-    ids=["empty", "zeros", "half", "list", "nothing", "null", "list in it", "no UTF-8", "deep", "long number"],
+    [
+        b"x" * 2_000_000,
+        b"",
+        b"\0" * 100,
+        b"{",
+        b"[]",
+        b"{}",
+        b"null",
+        b'{"cameras": []}',
+        b"\xff\xfe",
+        b"[" * 100_000,
+        b"1" * 5000,
+    ],
+    ids=[
+        "too much",
+        "empty",
+        "zeros",
+        "half",
+        "list",
+        "nothing",
+        "null",
+        "list in it",
+        "no UTF-8",
+        "deep",
+        "long number",
+    ],
 )
 @in_loop
 async def test_a_broken_file_is_put_aside(broken: bytes, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -166,6 +222,59 @@ async def test_a_file_that_cannot_be_read(tmp_path: Path, caplog: pytest.LogCapt
         assert camera.on and len(messages(caplog)) == 1
         camera.switch(False)
     assert content(path)["cameras"]["door"]["on"] is False
+
+
+@each_no_file
+@in_loop
+async def test_what_is_no_file_is_put_aside(
+    tmp_path: Path, make: Callable[[Path], None], caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "state.json"
+    make(path)
+    kind = stat.S_IFMT(path.lstat().st_mode)
+    async with living(path) as (camera, _):
+        assert camera.on and len(messages(caplog)) == 1 and str(path) in messages(caplog)[0]
+        assert stat.S_IFMT((tmp_path / "state.json.broken").lstat().st_mode) == kind
+        camera.switch(False)
+    assert content(path)["cameras"]["door"]["on"] is False
+
+
+@pytest.mark.parametrize("broken", [True, False])
+@in_loop
+async def test_all_files_are_for_nobody_else(tmp_path: Path, broken: bool) -> None:
+    path = tmp_path / "new" / "state.json"
+    before = os.umask(0)
+    try:
+        async with living(path) as (camera, _):
+            camera.switch(False)
+        assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+        path.write_bytes(b"{" if broken else path.read_bytes())
+        path.chmod(0o644)
+        async with living(path):
+            pass
+    finally:
+        os.umask(before)
+    files = list(path.parent.iterdir())
+    assert [file.name for file in files] == ["state.json.broken" if broken else "state.json"]
+    assert stat.S_IMODE(files[0].stat().st_mode) == 0o600
+
+
+@in_loop
+async def test_of_a_file_with_too_much_in_it_a_part_is_kept(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = tmp_path / "state.json"
+    many = {f"a{i}": {"on": False} for i in range(5000)}
+    path.write_text(json.dumps({"cameras": many}))
+    async with living(path) as (camera, file):
+        assert file.of("a0")["on"] is file.of("a999")["on"] is False and file.of("a1000")["on"] is True
+        camera.switch(False)
+    assert len(content(path)["cameras"]) == 1001 and len(messages(caplog)) == 1
+
+    one = {"on": True, "controls": {f"c{i}": i for i in range(1000)}}
+    path.write_text(json.dumps({"cameras": {f"a{i}": one for i in range(70)}}))
+    async with living(path) as (camera, file):
+        assert len(file.of("a0")["controls"]) == 200
+        camera.switch(False)
+    assert path.stat().st_size < 1 << 20 and "a0" in content(path)["cameras"]  # so that it can be read again
 
 
 JSON = st.recursive(
@@ -191,7 +300,8 @@ def test_whatever_is_in_it_is_made_sound(found: Any) -> None:
 async def test_wrong_values_harm_nobody(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     wrong: dict[str, Any] = {
         **{"brightness": "bright", "contrast": 99, "hflip": 1, "exposure": "auto ", "exposure_time": True},
-        **{"focus_once": None, "nothing": 5, "list": [1], "nan": float("nan")},
+        **{"focus_once": None, "nothing": 5, "list": [1], "nan": float("nan"), "infinite": float("-inf")},
+        **{"huge": 10**400, "half": "\ud800", "long": "x" * 1000, "y" * 1000: 1, "deep": [[[[]]]]},
     }
     path, device = tmp_path / "state.json", FakeDevice(JPEGS)
     path.write_text(json.dumps({"cameras": {"door": {"on": "yes", "controls": wrong}, "b": 1, "c": {"on": None}}}))
@@ -204,101 +314,100 @@ async def test_wrong_values_harm_nobody(tmp_path: Path, caplog: pytest.LogCaptur
     assert messages(caplog) == []
 
 
+def failing(number: int) -> Callable[..., Any]:
+    """In place of a function of the system."""
+
+    def fail(*_: object, **__: object) -> Any:
+        raise OSError(number, os.strerror(number))
+
+    return fail
+
+
 @pytest.mark.parametrize("step", ["mkdir", "open", "write", "fsync", "replace"])
-@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS, errno.EIO])
+@pytest.mark.parametrize(
+    ("number", "advice"),
+    [
+        (errno.ENOSPC, "free some space"),
+        (errno.EROFS, "make the disk writable"),
+        (errno.EACCES, "let piapp write to {}"),
+        (errno.EIO, "check {}"),
+    ],
+)
 @in_loop
 async def test_a_disk_that_takes_nothing(
-    number: int, step: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    number: int,
+    advice: str,
+    step: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """One line in the log, the old file stays, and when there is room again all is written."""
-    monkeypatch.setattr(state, "WRITE_AFTER_S", 0.001)
+    """The page and one line in the log say so, the old file stays, and when there is room again all is written."""
     path = tmp_path / "state.json"
     path.write_text(json.dumps({"cameras": {"door": CHOSEN}}))
     before = path.read_bytes()
-    tries: list[int] = []
-
-    def fail(*_: object, **__: object) -> Any:
-        tries.append(1)
-        raise OSError(number, os.strerror(number))
-
-    file = StateFile(path)
+    file = StateFile(path, Limits(write_after_s=0.001, write_every_s=0.001, retry_s=0.01))
+    told: list[str] = []
+    file.listeners.add(lambda: told.append(file.problem))
     cameras = [Camera(CameraConfig(name=name), FakeDevice(JPEGS), file.of(name)) for name in "abc"]
     for camera in cameras:
         file.follow(camera)
+    problem = (
+        f"Changes made on the page cannot be saved: {os.strerror(number)}. "
+        f"They will be lost when piapp restarts: {advice.format(config.cut(str(tmp_path), 100))}."
+    )
     with monkeypatch.context() as patch:
-        patch.setattr(Path if step == "mkdir" else os, step, fail)
-        for number_of_tries, camera in enumerate(cameras, 1):
+        patch.setattr(Path if step == "mkdir" else os, step, failing(number))
+        for camera in cameras:
             camera.switch(False)
-            await becomes(lambda: file._writing and file._writing.done())
-            assert len(tries) == number_of_tries
-        assert path.read_bytes() == before
-    assert len(messages(caplog)) == 1 and str(path) in messages(caplog)[0]
-    assert os.strerror(number) in messages(caplog)[0]
-    assert os.listdir(tmp_path) == ["state.json"]
-    await file.close()
+            await becomes(lambda: file.problem)
+        await asyncio.sleep(0.05)
+        assert told == [problem] and path.read_bytes() == before
+        assert messages(caplog) == [f"{path}: {problem}"]
+        assert os.listdir(tmp_path) == ["state.json"]
+    await becomes(lambda: file.problem == "")  # nobody has changed anything
     off = {"on": False, "controls": {}}
     assert content(path) == {"cameras": {"door": CHOSEN, "a": off, "b": off, "c": off}}
-    assert len(messages(caplog)) == 1
+    assert told == [problem, ""] and len(messages(caplog)) == 1
+    await file.close()
 
 
-def test_short_writes_are_gone_on_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    write: Callable[[int, bytes], int] = os.write
-    monkeypatch.setattr(os, "write", lambda file, data: write(file, data[:3]))
-    state.replace(tmp_path / "file", b"0123456789")
-    assert (tmp_path / "file").read_bytes() == b"0123456789"
+@in_loop
+async def test_a_change_tries_again_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "state.json"
+    async with living(path, limits=Limits(write_after_s=0.001, write_every_s=0.001, retry_s=1000)) as (camera, file):
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "replace", failing(errno.ENOSPC))
+            camera.switch(False)
+            await becomes(lambda: file.problem)
+            camera.switch(True)  # as it is in the file: nothing would be lost
+            await becomes(lambda: not file.problem)
+            camera.switch(False)
+            await becomes(lambda: file.problem)
+        with camera.watching(Watcher()):
+            camera.switch(True)
+            await state_of(camera, State.RUNNING)
+            camera.set_controls({"brightness": 3})
+            await becomes(lambda: not file.problem)
+    assert content(path)["cameras"]["door"]["controls"] == {"brightness": 3}
 
 
-def test_all_of_it_is_on_the_disk_before_it_has_the_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    done: list[str] = []
-    for name in ("write", "fsync", "replace"):
-        step = getattr(os, name)
+@in_loop
+async def test_a_disk_that_never_takes_anything_does_not_hold_up_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tries: list[int] = []
 
-        def note(*arguments: Any, step: Any = step, name: str = name) -> Any:
-            done.append(name)
-            return step(*arguments)
+    def fail(*_: object) -> None:
+        tries.append(1)
+        raise OSError(errno.ENOSPC, "full")
 
-        monkeypatch.setattr(os, name, note)
-    state.replace(tmp_path / "file", b"new")
-    assert done == ["write", "fsync", "replace", "fsync"]
-
-
-WRITER = """
-import json, sys
-from pathlib import Path
-from piapp import state
-
-print("ready", flush=True)
-number = 0
-while True:
-    number += 1
-    cameras = {f"camera{i}": {"on": True, "controls": {"brightness": number}} for i in range(200)}
-    state.replace(Path(sys.argv[1]), json.dumps({"cameras": cameras}).encode())
-"""
-
-
-def test_killed_at_any_moment_the_file_is_whole(tmp_path: Path) -> None:
-    """Many times, for some seconds. What a disk does without power is not tried, only what is asked of it."""
-    path, seed = tmp_path / "state.json", random.Random(1)
-    ends, kills, newest = time.monotonic() + 4, 0, 0
-    while time.monotonic() < ends or kills < 3:
-        writer = subprocess.Popen(
-            [sys.executable, "-c", WRITER, path],
-            cwd=ROOT,
-            stdout=subprocess.PIPE,
-            env=os.environ | {"PYTHONPATH": str(ROOT)},
-        )
-        assert writer.stdout and writer.stdout.readline() == b"ready\n"
-        time.sleep(seed.random() * 0.1)
-        writer.kill()
-        writer.wait()
-        writer.stdout.close()
-        kills += 1
-        if path.exists():
-            values = {each["controls"]["brightness"] for each in content(path)["cameras"].values()}
-            assert len(values) == 1
-            newest = max(newest, *values)
-    assert newest > 1
-    assert set(os.listdir(tmp_path)) <= {"state.json", ".state.json.new"}
+    monkeypatch.setattr(os, "replace", fail)
+    async with living(tmp_path / "state.json") as (camera, file):
+        camera.switch(False)
+        begun = time.monotonic()
+        await file.close()
+        assert len(tries) == 1 and time.monotonic() - begun < 0.9 and file.problem
 
 
 @pytest.mark.parametrize(

@@ -56,7 +56,7 @@ def look(running: Running, site: Site) -> Left:
         asyncio.run_coroutine_threadsafe(count_tasks(), running.loop).result(60),
         len(camera.hub.listeners) + len(camera.listeners),
         len(camera.watchers),
-        len(broadcast.receivers) + len(site.connections) + things[stream.Viewer],
+        len(broadcast.receivers) + len(site.places.connections) + things[stream.Viewer],
         len(site.pages) + things[live.Page] + things[live.Feed],
     )
 

@@ -10,7 +10,8 @@ from numbered import Numbered, number_in
 from watching import for_connections, numbers, rising, streaming, viewers
 from wire import BROWSER, PROGRAM, Stream, ask, connect, patch, read_all, request
 
-from piapp.web import server, stream
+from piapp.web import stream
+from piapp.web.limits import Limits
 
 FORMATS = pytest.mark.parametrize("headers", [PROGRAM, BROWSER], ids=["program", "browser"])
 pytestmark = pytest.mark.usefixtures("no_errors")
@@ -70,12 +71,15 @@ def test_clients_that_close_before_the_answer(linger: bool) -> None:
 
 
 @pytest.mark.parametrize(
-    "half", [b"", b"GET /str", b"GET /stream HTTP/1.1\r\nHost: 127.0.0.1\r\n", request("PATCH", "/", {}, b"{}")[:-1]]
+    "half",
+    [
+        *(b"", b"GET /str", b"GET /stream HTTP/1.1\r\nHost: 127.0.0.1\r\n"),
+        request("PATCH", "/api/cameras/camera", {"Content-Type": "application/json"}, b"{}")[:-1],
+    ],
 )
-def test_a_half_sent_request_is_closed(half: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(server, "REQUEST_LIMIT_S", 0.3)
+def test_a_half_sent_request_is_closed(half: bytes) -> None:
     device = Numbered()
-    with streaming(device, max_viewers=1) as running:
+    with streaming(device, max_viewers=1, limits=Limits(request_s=0.3)) as running:
         with connect(running.port) as sock:
             sock.sendall(half)
             with Stream(running.port) as viewer:  # it holds no place

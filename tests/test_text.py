@@ -110,18 +110,57 @@ def test_the_level_is_reached_from_above_and_below() -> None:
         assert {int(np.min(plane)), int(np.max(plane))} == {under, level}
 
 
-@pytest.mark.parametrize("size", [(64, 64), (64, 2160), (3840, 64), (160, 120), (640, 480), (1280, 720), (3840, 2160)])
+SHAPES = {  # of the camera's picture, and of the notice that takes its place
+    (64, 64): (64, 64),
+    (64, 48): (64, 48),
+    (160, 120): (160, 120),
+    (641, 479): (641, 479),
+    (1280, 720): (1280, 720),
+    (1920, 1080): (1920, 1080),
+    (1080, 1920): (1080, 1920),
+    (3840, 2160): (1920, 1080),
+    (4608, 2592): (1920, 1080),
+    (2592, 1944): (1920, 1440),
+    (16384, 16384): (1920, 1920),
+    (65535, 65535): (1920, 1920),
+    (64, 2160): (57, 1920),
+    (3840, 64): (1920, 48),
+    (16, 9000): (48, 1920),
+    (1, 65535): (48, 1920),
+    (65535, 1): (1920, 48),
+    (1, 1): (48, 48),
+    (0, 0): (48, 48),
+}
+
+
+@pytest.mark.parametrize("size", SHAPES)
 @pytest.mark.parametrize("words", WORDS)
 def test_a_notice_is_a_picture_with_words_at_any_size(size: tuple[int, int], words: str) -> None:
-    picture = luma(notice.draw("Tür", words, Size(*size)))
-    assert picture.shape == (size[1], size[0])
+    drawn = notice.draw("Tür", words, Size(*size))
+    assert drawn.size == SHAPES[size]
+    picture = luma(drawn.jpeg)
+    assert picture.shape == (drawn.size.height, drawn.size.width)
     assert np.max(picture) > 120  # letters
     assert np.median(picture) < 50  # on a dark ground
 
 
+@pytest.mark.parametrize("longest", [100, 1000])
+def test_how_large_a_notice_may_be(longest: int) -> None:
+    drawn = notice.draw("door", "Camera unplugged", Size(4000, 2000), notice.Limits(shortest=32, longest=longest))
+    assert drawn.size == (longest, longest // 2)
+
+
+@pytest.mark.parametrize("title", ["", " ", "x" * 10_000])
+@pytest.mark.parametrize("words", ["", "word " * 1000, "x" * 10_000])
+@pytest.mark.parametrize("size", [(64, 64), (1, 9000), (9000, 1), (640, 480)])
+def test_titles_and_words_of_any_length_are_drawn(title: str, words: str, size: tuple[int, int]) -> None:
+    drawn = notice.draw(title, words, Size(*size))
+    assert luma(drawn.jpeg).shape == (drawn.size.height, drawn.size.width)
+
+
 def test_different_words_are_different_notices() -> None:
     def middle(words: str) -> bytes:
-        return luma(notice.draw("door", words, Size(640, 480)))[120:360].tobytes()
+        return luma(notice.draw("door", words, Size(640, 480)).jpeg)[120:360].tobytes()
 
     assert middle("Camera unplugged") != middle("Camera switched off")
     assert middle("Camera unplugged") == middle("Camera unplugged")
@@ -130,15 +169,15 @@ def test_different_words_are_different_notices() -> None:
 @pytest.mark.parametrize("size", [(160, 120), (640, 480), (1280, 720), (1920, 1080)])
 def test_all_of_a_notice_is_within_the_picture(size: tuple[int, int]) -> None:
     """Nothing touches the edge, so nothing was cut off."""
-    picture = luma(notice.draw("door", "Camera unplugged 12 s ago: check the cable", Size(*size)))
+    picture = luma(notice.draw("door", "Camera unplugged 12 s ago: check the cable", Size(*size)).jpeg)
     edge = np.concatenate((picture[:4].ravel(), picture[-4:].ravel(), picture[:, :4].ravel(), picture[:, -4:].ravel()))
     assert np.max(edge) < 60
 
 
 def test_a_notice_without_room_shows_the_beginning_of_its_words() -> None:
     words = "Wherever this picture has no room for all of the words, the first of them are there. " * 3
-    cut = luma(notice.draw("x", words, Size(64, 64))).astype(int)
-    beginning = luma(notice.draw("x", words[:60], Size(64, 64))).astype(int)
+    cut = luma(notice.draw("x", words, Size(64, 64)).jpeg).astype(int)
+    beginning = luma(notice.draw("x", words[:60], Size(64, 64)).jpeg).astype(int)
     assert np.abs(cut - beginning)[:16].max() < 60
 
 
@@ -155,3 +194,23 @@ def test_spans_of_time_as_a_person_says_them() -> None:
         (8640000, "100 days"),
     ):
         assert notice.span(seconds) == said
+
+
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    [
+        ("Camera unplugged", "Camera unplugged"),
+        ("  two\nlines\tand\r\nmore ", "two lines and more"),
+        ("\x1b[31mred\x1b[0m \x07 \xe9 \udc80", "?[31mred?[0m ? é ?"),
+        (ValueError("x" * 100), "x" * 17 + "..."),
+        ("x" * 20, "x" * 20),
+        ("\n" * 10**6, ""),
+    ],
+)
+def test_what_a_driver_says_becomes_one_short_printable_line(said: object, shown: str) -> None:
+    assert text.plain(said, 20) == shown
+
+
+def test_texts_that_are_not_too_long_stay_as_they_are() -> None:
+    assert text.plain("word " * 40) == ("word " * 40).strip()
+    assert len(text.plain("words " * 10**6)) == 200

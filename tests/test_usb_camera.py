@@ -18,6 +18,7 @@ import numpy.typing as npt
 import pytest
 import simplejpeg
 from fake_camera import FakeCamera
+from source_case import claiming
 
 from piapp.config import CameraConfig, Size
 from piapp.errors import SourceError
@@ -336,6 +337,42 @@ def test_mirrored_and_turned(camera: FakeCamera, settings: dict[str, Any], expec
     assert corners(simplejpeg.decode_jpeg(frame["jpeg"], "BGR")) == expected
     assert frame["size"] == ([240, 320] if settings.get("rotation", 0) % 180 else [320, 240])
     assert frame["encoder"] == "simplejpeg"
+    assert len(driver.log) == 1
+
+
+@pytest.mark.parametrize("rotation", [0, 90])
+@pytest.mark.parametrize("told", [(65535, 65535), (20000, 1)])
+def test_pictures_that_claim_an_absurd_size_are_broken(told: tuple[int, int], rotation: int, tmp_path: Path) -> None:
+    pictures = [JPEGS[0], claiming(JPEGS[1], *told)]
+    with FakeCamera(tmp_path, {"MJPG": pictures}, SIZE) as camera, driving(camera, rotation=rotation) as driver:
+        frame = driver.frame(lambda frame: frame["bad_frames"] > 1)
+        assert frame["size"] == ([240, 320] if rotation else [320, 240])
+    (line,) = [line for line in driver.log if "broken pictures are left out" in line]
+    assert f"{told[0]}x{told[1]}" in line
+
+
+def test_pictures_that_are_decoded_are_no_larger_than_the_camera_agreed_to(tmp_path: Path) -> None:
+    """A claim of 8192x8192 would take 200 MB for each."""
+    pictures = [JPEGS[0], claiming(JPEGS[1], 8192, 8192)]
+    with FakeCamera(tmp_path, {"MJPG": pictures}, SIZE) as camera, driving(camera, hflip=True) as driver:
+        frames = [driver.frame() for _ in range(4)]
+        driver.frame(lambda frame: frame["bad_frames"] > 1)
+    assert {tuple(frame["size"]) for frame in frames} == {SIZE}
+    assert any(line.endswith("its header says 8192x8192, the camera agreed to 320x240") for line in driver.log)
+
+
+def test_a_camera_whose_pictures_are_a_little_larger_than_agreed_is_turned(tmp_path: Path) -> None:
+    """Some have their height rounded up."""
+    larger = simplejpeg.encode_jpeg(np.zeros((248, 320, 3), np.uint8), 85, "BGR", "422")
+    with FakeCamera(tmp_path, {"MJPG": [larger]}, SIZE) as camera, driving(camera, hflip=True) as driver:
+        assert driver.frame()["size"] == [320, 248]
+
+
+def test_turning_to_and_fro_is_one_line_in_the_log(camera: FakeCamera) -> None:
+    with driving(camera) as driver:
+        for turned in (True, False) * 5:
+            driver.say(f'adjust {{"hflip": {json.dumps(turned)}}}')
+            driver.frame(lambda frame: frame["controls"]["hflip"] is turned)  # noqa: B023
     assert len(driver.log) == 1
 
 

@@ -92,7 +92,7 @@ def test_a_close_frame() -> None:
 def test_lengths_that_are_read(opcode: Opcode, length: int) -> None:
     payload = random.Random(length).randbytes(length)
     for mask in (bytes(4), b"\xff" * 4, b"\x01\x00\x00\x80"):  # [5.3]
-        assert read(Reader(), frame(opcode, payload, mask=mask)) == [Message(opcode, payload)]
+        assert read(Reader(1 << 16), frame(opcode, payload, mask=mask)) == [Message(opcode, payload)]
 
 
 def test_the_clients_frames_of_the_rfc() -> None:
@@ -123,7 +123,7 @@ def test_control_frames_between_parts_do_not_wait_for_them() -> None:
 def test_a_length_may_come_in_pieces() -> None:
     for length in (200, 65536):
         whole = frame(2, bytes(length))
-        reader, got = Reader(), list[Message]()
+        reader, got = Reader(1 << 16), list[Message]()
         for place in range(20):
             got += read(reader, whole[place : place + 1])
         assert got == [] and read(reader, whole[20:]) == [Message(Opcode.BINARY, bytes(length))]

@@ -10,25 +10,26 @@ from numbered import NEARLY, Numbered, number_in
 from wire import Stream, ask
 
 from piapp.config import CameraConfig, Size
-from piapp.web import server
+from piapp.web import listen
+from piapp.web.limits import LIMITS, Limits
 
 
 @contextlib.contextmanager
-def streaming(device: Numbered, **settings: object) -> Iterator[Running]:
+def streaming(device: Numbered, limits: Limits = LIMITS, **settings: object) -> Iterator[Running]:
     """Nobody is dropped for being slow, unless `settings` say so: a box that runs tests may be busy."""
     settings = {"viewer_timeout_s": 60.0, **settings}
     config = CameraConfig(resolution=Size(*device.size), framerate=round(device.fps), idle_stop_s=0)
-    with serving(lambda _: device, (config,), **settings) as running:
+    with serving(lambda _: device, (config,), limits, **settings) as running:
         device.loop = running.loop
         yield running
 
 
 @contextlib.contextmanager
-def several(devices: dict[str, Numbered], **settings: object) -> Iterator[Running]:
+def several(devices: dict[str, Numbered], limits: Limits = LIMITS, **settings: object) -> Iterator[Running]:
     """piapp with these cameras."""
     configs = tuple(CameraConfig(name=name, framerate=100, idle_stop_s=0) for name in devices)
     settings = {"viewer_timeout_s": 60.0, **settings}
-    with serving(lambda config: devices[config.name], configs, **settings) as running:
+    with serving(lambda config: devices[config.name], configs, limits, **settings) as running:
         for device in devices.values():
             device.loop = running.loop
         yield running
@@ -56,7 +57,7 @@ def rising(values: list[int]) -> bool:
 
 def for_connections(monkeypatch: pytest.MonkeyPatch, level: int, option: int, value: int) -> None:
     """Set a socket option on the server's end of every connection, which inherits it from the listening socket."""
-    bind = server.bind
+    bind = listen.bind
 
     def bind_and_set(host: str, port: int) -> list[socket.socket]:
         sockets = bind(host, port)
@@ -64,4 +65,4 @@ def for_connections(monkeypatch: pytest.MonkeyPatch, level: int, option: int, va
             sock.setsockopt(level, option, value)
         return sockets
 
-    monkeypatch.setattr(server, "bind", bind_and_set)
+    monkeypatch.setattr(listen, "bind", bind_and_set)

@@ -8,6 +8,8 @@ other marker there is the next segment, or the end, or the place where the pictu
 import re
 from collections.abc import Iterator
 
+LONGEST = 16384  # pixels a side: no camera has more, and an 8 kB file can claim 65535, 12 GB when decoded
+
 SOI, EOI, SOS, DHT = 0xD8, 0xD9, 0xDA, 0xC4
 _SIZES = frozenset(range(0xC0, 0xD0)) - {DHT, 0xC8, 0xCC}  # SOFn
 _NEXT_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]", re.DOTALL)
@@ -32,11 +34,13 @@ def complete(buffer: bytes | memoryview) -> bytes | None:
     return bytes(buffer[:end])
 
 
-def size(jpeg: bytes) -> tuple[int, int]:
-    """Width and height in pixels, from the header. ValueError when it does not tell."""
+def size(jpeg: bytes, longest: int = LONGEST) -> tuple[int, int]:
+    """Width and height in pixels, from the header. ValueError when it does not tell, or when a side is too long."""
     for marker, start, end in _header(jpeg):
         if marker in _SIZES and end - start >= 8:
             height, width = _number(jpeg, start + 3), _number(jpeg, start + 5)
+            if max(width, height) > longest:
+                raise ValueError(f"the JPEG's header says {width}x{height}, more than {longest} pixels a side")
             if width and height:
                 return width, height
     raise ValueError("the JPEG's header has no size")

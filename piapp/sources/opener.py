@@ -42,17 +42,21 @@ class NoCamera(Pattern):
         self.remark = self.title
 
     def run(self, publish: Publish, stopping: threading.Event) -> None:
-        until = threading.Event()
+        until, failed = threading.Event(), list[BaseException]()
 
         def look() -> None:
             try:
                 while not stopping.wait(LOOK_AGAIN_S) and find(self.config) is None:
                     pass
+            except BaseException as error:  # raised below, in the source's own thread
+                failed.append(error)
             finally:
                 until.set()
 
         threading.Thread(target=look, name="look for cameras", daemon=True).start()
         super().run(publish, until)
+        if failed:
+            raise failed[0]
 
 
 class Opener:

@@ -21,12 +21,14 @@ import threading
 import time
 from collections.abc import Mapping
 from concurrent.futures import Future
+from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from typing import Any, NamedTuple
 
 from piapp.config import CameraConfig, Size
 from piapp.errors import SourceError, Unsupported
-from piapp.sources import pi_device, pi_encoder, pi_found
+from piapp.rate_limit import Rate, RateLimit
+from piapp.sources import pi_device, pi_encoder, pi_found, text
 from piapp.sources.control import Value
 from piapp.sources.finish import Finish
 from piapp.sources.pi_catcher import Catcher
@@ -42,12 +44,20 @@ LOOK_EVERY_S = 0.05  # whether to stop, and what was asked for
 BUFFERS = (4, 2)
 
 
+@dataclass(frozen=True)
+class Limits:
+    """How often things may happen, however many requests come."""
+
+    restarts: Rate = Rate(4, 8.0)  # restarting the camera to turn the picture, or the hardware encoder
+    lines: Rate = Rate(3, 60.0)  # logging full pictures that fail
+
+
 class PiCamera(Source):
     """`device` is the camera's number as Picamera2 counts, or its id; empty for the first."""
 
     kind = "picamera2"
 
-    def __init__(self, config: CameraConfig) -> None:
+    def __init__(self, config: CameraConfig, limits: Limits = Limits()) -> None:
         super().__init__(config)
         if config.rotation not in (0, 180):
             raise SourceError(
@@ -58,9 +68,11 @@ class PiCamera(Source):
         self._catcher = Catcher()
         self._encoder: Any = None  # picamera2's, while it runs
         self._by_hardware = False  # who makes the JPEGs
+        self._quality = config.quality  # in which they are made
         self._refused = ""  # why the hardware encoder did not start
         self._no_still = "The camera is not open."  # why there is no full picture; empty when there is one
         self._stills: SimpleQueue[tuple[Future[Still], int]] = SimpleQueue()  # asked for, and when
+        self._restarts, self._lines = RateLimit(limits.restarts), RateLimit(limits.lines)
 
     def load(self) -> None:
         pi_found.picamera2()
@@ -102,12 +114,14 @@ class PiCamera(Source):
             stack.callback(self._end_encoder, camera)
             self._begin_encoder(camera, stream, publish)
             camera.start()
-            while self._finish.turns == turns and not stopping.wait(LOOK_EVERY_S):
-                quality = self._finish.quality
+            while not self._is_to_turn(turns) and not stopping.wait(LOOK_EVERY_S):
                 self._obey()
-                if self._finish.quality != quality:
-                    self._requantise(camera, stream, publish)
+                self._requantise(camera, stream, publish)
                 self._take_stills()
+
+    def _is_to_turn(self, turns: tuple[bool, bool, int]) -> bool:
+        """Whether to restart the camera now, which takes some tenths of a second, to turn the picture as asked."""
+        return self._finish.turns != turns and self._restarts.allows()
 
     # --- the configuration ---
 
@@ -138,7 +152,7 @@ class PiCamera(Source):
             self._no_still = ""
             return "lores", Size(*camera.camera_configuration()["lores"]["size"])
         except (OSError, RuntimeError) as error:
-            self._no_still = f"There is no room for full pictures beside the stream ({error})."
+            self._no_still = f"There is no room for full pictures beside the stream ({text.plain(error)})."
             self._lay_out(camera, main=stream)
             return "main", Size(*camera.camera_configuration()["main"]["size"])
 
@@ -195,9 +209,9 @@ class PiCamera(Source):
                 if self.config.encoder == "hardware":
                     what = f"Hardware encoder does not start ({error})"
                     raise SourceError(what, 'set encoder = "auto" in config.toml') from error
-                self._refused = f"the hardware does not start, {error}"
+                self._refused = f"the hardware does not start, {text.plain(error)}"
                 log.warning("%s: simplejpeg on the processor makes the JPEGs: %s", self.config.name, self._refused)
-        self._by_hardware = choice.hardware and not self._refused
+        self._quality, self._by_hardware = quality, choice.hardware and not self._refused
         if not self._by_hardware:
             choice = pi_encoder.Choice(False, self._refused or choice.why)
             self._start(camera, pi_encoder.software(quality), stream, publish)
@@ -226,11 +240,13 @@ class PiCamera(Source):
 
     def _requantise(self, camera: Any, stream: "Stream", publish: Publish) -> None:
         """Make the JPEGs in the quality of now. The hardware is told at its start only, which costs a frame or two."""
-        if self._by_hardware:
+        if self._finish.quality == self._quality:
+            return
+        if not self._by_hardware:
+            self._encoder.q = self._quality = self._finish.quality
+        elif self._restarts.allows():
             self._end_encoder(camera)
             self._begin_encoder(camera, stream, publish)
-        else:
-            self._encoder.q = self._finish.quality
 
     # --- controls ---
 
@@ -279,10 +295,13 @@ class PiCamera(Source):
             return
         try:
             still = self._take_still(max(asked_ns for _, asked_ns in waiting))
-        except Exception as error:
-            log.warning("%s: no full picture: %s", self.config.name, error)
+        except BaseException as error:  # a driver's binding may raise anything: those who wait are told first
             for future, _ in waiting:
-                future.set_exception(SourceError("Full picture failed", str(error)))
+                future.set_exception(SourceError("Full picture failed", text.plain(error)))
+            if not isinstance(error, Exception):
+                raise
+            if self._lines.allows():
+                log.warning("%s: no full picture: %s", self.config.name, text.plain(error))
         else:
             for future, _ in waiting:
                 future.set_result(still)

@@ -7,6 +7,8 @@ from collections.abc import Iterator, Mapping
 from queue import Empty, SimpleQueue
 from typing import Any, NamedTuple
 
+from piapp.rate_limit import Rate, RateLimit
+
 log = logging.getLogger(__name__)
 
 LIMIT_S = 2.0  # for a frame to come
@@ -29,6 +31,7 @@ class Catcher:
         self._lock = threading.Lock()  # guards `_after_ns` and who releases
         self._after_ns: int | None = None  # wanted: a frame exposed no earlier. None: nobody wants any
         self._caught: SimpleQueue[Caught] = SimpleQueue()
+        self._lines = RateLimit(Rate(3, 60.0))  # of log lines: every frame may fail
 
     def __call__(self, request: Any) -> None:
         """In picamera2's event loop, for every frame: must be quick and never raise."""
@@ -41,8 +44,9 @@ class Catcher:
                     self._after_ns = None
                     request.acquire()
                     self._caught.put(Caught(request, metadata))
-        except Exception:
-            log.exception("a frame could not be looked at")
+        except BaseException:
+            if self._lines.allows():
+                log.exception("a frame could not be looked at")
 
     @contextlib.contextmanager
     def one(self, after_ns: int, limit_s: float = LIMIT_S) -> Iterator[Caught | None]:

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 from piapp.config import Size
+from piapp.rate_limit import Rate, RateLimit
+from piapp.sources import text
 from piapp.sources.source import Publish, plausible
 
 log = logging.getLogger(__name__)
@@ -20,6 +22,8 @@ def hub_output(encoder: Any, publish: Publish, size: Size, bad: Callable[[str], 
     A class made here, since its base class is only there when picamera2 is.
     """
     from picamera2.outputs import Output
+
+    lines = RateLimit(Rate(3, 60.0))  # of log lines: every frame may fail
 
     class HubOutput(Output):  # type: ignore[misc]
         """outputframe runs in the encoder's thread, which an exception would kill for good: it must not raise."""
@@ -39,9 +43,10 @@ def hub_output(encoder: Any, publish: Publish, size: Size, bad: Callable[[str], 
                 first = encoder.firsttimestamp
                 captured_ns = now_ns if first is None or timestamp is None else (first + timestamp) * 1000
                 publish(bytes(frame), plausible(captured_ns, now_ns, OLDEST_S), *size)
-            except Exception as error:
-                log.exception("a frame could not be published")
-                bad(f"a frame could not be published ({error})")
+            except BaseException as error:
+                if lines.allows():
+                    log.exception("a frame could not be published")
+                bad(f"a frame could not be published ({text.plain(error)})")
 
     return HubOutput()
 

@@ -55,3 +55,10 @@ def wrap(text: str, width: int, max_height: int) -> tuple[int, list[str]]:
         if len(lines) * height * 1.25 <= max_height and longest <= columns:
             break
     return height, lines
+
+
+def plain(words: object, most: int = 200) -> str:
+    """The words on one line, printable, at most `most` characters: drivers and exceptions may say anything."""
+    line = " ".join(str(words)[: 4 * most].split())
+    line = "".join(character if character.isprintable() else "?" for character in line)
+    return line if len(line) <= most else f"{line[: most - 3]}..."

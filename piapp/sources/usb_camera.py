@@ -22,7 +22,7 @@ import simplejpeg
 
 from piapp.config import CameraConfig, Size
 from piapp.errors import SourceError
-from piapp.sources import encoder, jpeg, v4l2
+from piapp.sources import encoder, jpeg, text, v4l2
 from piapp.sources.control import Value
 from piapp.sources.encoder import Pixels
 from piapp.sources.finish import Finish
@@ -38,7 +38,7 @@ SELECT_TIMEOUT_S = 2  # so long OpenCV waits for a frame; by itself it would be 
 FIRST_FRAME_LIMIT_S = 6.0  # some cameras need several seconds to wake up
 BROKEN_LIMIT_S = 2.5  # a fault: nothing but broken pictures for so long
 BURST_S = 10.0  # broken pictures closer together than this are one line in the log
-LARGEST = 8192  # pixels a side; a broken header may say 65535, and decoding that would take 12 GB
+DECODED_MORE = 2  # times the agreed number of pixels: a picture whose header claims more is not decoded
 
 
 class UsbCamera(Source):
@@ -51,9 +51,11 @@ class UsbCamera(Source):
         self._finish = Finish(config)
         self._of_driver: DeviceControls | None = None  # while the device is open
         self._sends_jpeg: bool | None = None  # None: not known before the camera is open
+        self._agreed = config.resolution  # what the camera delivers, once it is open
         self._runs = False  # the first picture is about to be read
         self._refused: set[str] = set()  # controls that have been complained of
         self._last_bad = -BURST_S  # time.monotonic() of the newest broken picture
+        self._turning = False  # the cost of turning pictures has been logged
 
     def load(self) -> None:
         _cv2()
@@ -105,8 +107,9 @@ class UsbCamera(Source):
     def _converter(self, cv2: Any, capture: Any) -> Callable[[Pixels], tuple[bytes, int, int]]:
         """What makes JPEG, width and height from what OpenCV reads; sets `negotiated`."""
         code = int(capture.get(cv2.CAP_PROP_FOURCC)) & 0xFFFFFFFF
-        fourcc = code.to_bytes(4, "little").decode("latin-1").strip("\0 ")
+        fourcc = v4l2.c_string(code.to_bytes(4, "little")).strip()
         size = Size(int(capture.get(cv2.CAP_PROP_FRAME_WIDTH)), int(capture.get(cv2.CAP_PROP_FRAME_HEIGHT)))
+        self._agreed = size if min(size) > 0 else self._agreed
         fps = capture.get(cv2.CAP_PROP_FPS)
         self._negotiated(size, fourcc, round(fps) if 0 < fps < 1000 else 0)
         if fourcc in ("MJPG", "JPEG"):
@@ -180,7 +183,7 @@ class UsbCamera(Source):
         self.bad_frames += 1
         now = time.monotonic()
         if now - self._last_bad > BURST_S:
-            log.warning("%s: broken pictures are left out: %s", self.config.name, error)
+            log.warning("%s: broken pictures are left out: %s", self.config.name, text.plain(error))
         self._last_bad = now
 
     # --- controls ---
@@ -204,8 +207,9 @@ class UsbCamera(Source):
 
     def _declare(self) -> None:
         """Read all controls anew: one that was set may have changed others."""
-        before, self.encoder = self.encoder, self._encoder()
-        if self._sends_jpeg and SIMPLEJPEG == self.encoder != before:
+        self.encoder = self._encoder()
+        if self._sends_jpeg and self.encoder == SIMPLEJPEG and not self._turning:
+            self._turning = True
             log.info("%s: every picture is decoded and encoded again, to turn it", self.config.name)
         of_driver = self._of_driver.read() if self._of_driver else ()
         self.controls = (*self._finish.controls(encoding=self.encoder == SIMPLEJPEG), *of_driver)
@@ -221,8 +225,8 @@ class UsbCamera(Source):
         picture, width, height = _pass(raw)
         if not any(self._finish.turns):
             return picture, width, height
-        if max(width, height) > LARGEST:
-            raise ValueError(f"its header says {width}x{height}")
+        if width * height > DECODED_MORE * self._agreed.width * self._agreed.height:
+            raise ValueError(f"its header says {width}x{height}, the camera agreed to {self._agreed}")
         return self._encode_bgr(simplejpeg.decode_jpeg(picture, "BGR"))
 
     def _encode_bgr(self, bgr: Pixels) -> tuple[bytes, int, int]:

@@ -19,6 +19,8 @@ class CamerasHandler(Handler):
 class CameraHandler(Handler):
     """One camera."""
 
+    body_limit = 16 * 1024
+
     def get(self, name: str) -> None:
         self.answer(self.camera(name).describe())
 

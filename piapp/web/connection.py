@@ -31,6 +31,7 @@ SLACK = 0.2  # the share of a frame interval for which the link may still be bus
 PROBE = 2.0  # on a long way the measured rate is only what we sent, one picture a round trip: try so much more
 SMALL = 16384  # bytes; so many may be under way in any case: for tiny pictures the other side delays its confirmation
 NEARLY_DUE = 0.5  # a picture that comes within this share of an interval is waited for
+READ_SIZE = 1024  # bytes; what pages say is short, and nobody shall be heard for long at a time
 RECHECK_S = (0.002, 0.25)  # shortest and longest pause before looking at a busy link again
 
 
@@ -46,6 +47,7 @@ class Connection(ABC):
         self.agent = agent
         self.closed = False
         self.has_place = True  # among the viewers of whom there may be so many
+        self.opened = time.monotonic()
         self._connections = connections
         self._socket = sock
         self._link = Link(sock)
@@ -54,6 +56,7 @@ class Connection(ABC):
         self._arrives_s = 0.0  # so much later the last byte under way arrives, as estimated when may_write looked last
         self._recheck: asyncio.TimerHandle | None = None
         self._recheck_s = RECHECK_S[0]
+        self._silence: asyncio.TimerHandle | None = None  # until then nothing is read
         self._acknowledged = 0
         self._progress = time.monotonic()  # when the other side was last seen to take something
         self._loop = asyncio.get_running_loop()
@@ -74,6 +77,14 @@ class Connection(ABC):
     @abstractmethod
     def gone(self) -> None:
         """The connection has just been closed, by whichever side. Called once."""
+
+    @abstractmethod
+    def pace_s(self) -> float:
+        """How long it takes it to get a picture, as far as that shows by now: 0 where it is not to blame."""
+
+    @abstractmethod
+    def give_up_place(self) -> None:
+        """Somebody else has its place now: end."""
 
     # --- what it can do ---
 
@@ -121,14 +132,21 @@ class Connection(ABC):
             self._rest = None
             self._loop.remove_writer(self._socket)
 
+    def stop_reading(self, pause_s: float) -> None:
+        """Hear nothing from the other side for so long: once the kernel's buffer is full, it has to wait."""
+        if not self.closed and not self._silence:
+            self._loop.remove_reader(self._socket)
+            self._silence = self._loop.call_later(pause_s, self._read_on)
+
     def close(self, reason: str = "", *, abort: bool = False) -> None:
         """`abort`: throw away what the kernel still holds, which a dead viewer would keep for many minutes."""
         if self.closed:
             return
         self.closed = True
         self._connections.discard(self)
-        if self._recheck:
-            self._recheck.cancel()
+        for handle in (self._recheck, self._silence):
+            if handle:
+                handle.cancel()
         self._loop.remove_reader(self._socket)
         self._loop.remove_writer(self._socket)
         if abort:
@@ -179,9 +197,13 @@ class Connection(ABC):
         if self._rest is None and not self.closed:
             self.room(self._loop.time())
 
+    def _read_on(self) -> None:
+        self._silence = None
+        self._loop.add_reader(self._socket, self._read)
+
     def _read(self) -> None:
         try:
-            data = self._socket.recv(4096)
+            data = self._socket.recv(READ_SIZE)
         except BlockingIOError:
             return
         except OSError as error:  # not only ConnectionError: a lost Wi-Fi ends in ETIMEDOUT or EHOSTUNREACH

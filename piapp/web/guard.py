@@ -1,40 +1,32 @@
 """What every request passes: who may ask, and what every answer carries.
 
 Browsers are the danger: a web page from anywhere can send requests into the LAN from the browser of whoever reads it.
-Origin tells those apart, but not after DNS rebinding, where the foreign page's own name points here; only a list of the
-names by which piapp may be called stops that.
+Origin tells those apart, but not after DNS rebinding: see hosts.py.
 """
 
 import hashlib
 import http.client
-import ipaddress
 import json
-import re
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, ClassVar, NoReturn
 
 from tornado import web
 
 from piapp.camera import Camera
 from piapp.config import ServerConfig
+from piapp.web import hosts
 from piapp.web.connection import Connection
+from piapp.web.headers import HEADERS
+from piapp.web.limits import Limits
 from piapp.web.news import News
+from piapp.web.places import Places
 from piapp.web.stream import Broadcast
 
 PAGE = Path(__file__).parent / "page"
-
-HEADERS = {
-    "Server": "piapp",
-    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; "
-    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'self'",
-    "Cross-Origin-Resource-Policy": "same-origin",
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-    "Cache-Control": "no-store",
-}
+AGENT_LIMIT = 200  # characters
 
 
 @dataclass
@@ -45,9 +37,12 @@ class Site:
     cameras: dict[str, Camera]
     problem: str = ""  # what keeps piapp from working as it was set up, in words for its owner
     system: Callable[[], dict[str, Any]] = dict  # facts about this computer
+    limits: Limits = Limits()
+    own_names: set[str] = field(default_factory=set)  # by which others find this computer, as far as it is known
+    unsaved: str = ""  # why changes cannot be saved, in words for piapp's owner
     broadcasts: dict[str, Broadcast] = field(init=False)
-    connections: set[Connection] = field(init=False, default_factory=set)  # streams and pages that are open
-    pages: dict[str, Connection] = field(init=False, default_factory=dict)  # those of pages, by the pages' own ids
+    places: Places = field(init=False)
+    pages: dict[str, Connection] = field(init=False, default_factory=dict)  # that are open, by their own ids
     news: News = field(init=False)
     page_version: str = field(init=False)  # another one for any other state of the page's files
 
@@ -55,13 +50,15 @@ class Site:
         self.broadcasts = {
             name: Broadcast(camera, self.config.viewer_timeout_s) for name, camera in self.cameras.items()
         }
-        self.news = News(self.cameras.values(), self.problem)
+        self.places = Places(self.config.max_viewers, self.limits)
+        self.news = News(self.cameras.values(), self.words())
         files = (file.read_bytes() for file in sorted(PAGE.rglob("*")) if file.is_file())
         self.page_version = hashlib.sha256(b"".join(files)).hexdigest()[:16]
 
     def change(self, config: ServerConfig, cameras: dict[str, Camera], problem: str) -> None:
         """Other settings, and other cameras: streams of those that are gone end, pages show those that are there."""
         self.config, self.cameras, self.problem = config, cameras, problem
+        self.places.fit(config.max_viewers)
         before = self.broadcasts
         stay = {name: each for name, each in before.items() if cameras.get(name) is each.camera}
         for broadcast in stay.values():
@@ -71,14 +68,20 @@ class Site:
         }
         for broadcast in set(before.values()) - set(stay.values()):
             broadcast.end()
-        self.news.change(cameras.values(), problem)
+        self.news.change(cameras.values(), self.words())
 
-    def full(self, *but: Connection | None) -> bool:
-        """Whether there is no place for one more viewer, when these do not count."""
-        return sum(viewer.has_place for viewer in self.connections.difference(but)) >= self.config.max_viewers
+    def cannot_save(self, unsaved: str) -> None:
+        """Why, or empty when changes are saved again."""
+        self.unsaved = unsaved
+        self.news.change(self.cameras.values(), self.words())
 
-    def full_sentence(self) -> str:
-        return f"{self.config.max_viewers} viewers are watching already, which is the limit in config.toml."
+    def words(self) -> str:
+        """What the owner should know, for the page; empty: nothing."""
+        return " ".join(filter(None, (self.problem, self.unsaved)))
+
+    def answers_to(self, host: str) -> bool:
+        """Whether piapp may be called so."""
+        return hosts.allowed(host, {*self.own_names, *self.config.allowed_hosts})
 
 
 class Refusal(web.HTTPError):
@@ -90,9 +93,11 @@ class Refusal(web.HTTPError):
         self.headers = headers
 
 
+@web.stream_request_body  # so that prepare() decides before the body is read, and Tornado parses no forms
 class Handler(web.RequestHandler):
     """The base of every handler. Errors are answered in JSON: {"error": "a sentence"}."""
 
+    body_limit: ClassVar[int] = 0  # bytes that a request which changes something may send
     site: Site
 
     def initialize(self, site: Site) -> None:
@@ -103,11 +108,29 @@ class Handler(web.RequestHandler):
             self.set_header(name, value)
 
     def prepare(self) -> None:
-        host = host_name(self.request.host)
-        if not allowed(host, self.site.config.allowed_hosts):
+        host = hosts.name_of(self.request.host)
+        if not self.site.answers_to(host):
             self.refuse(421, f'piapp does not answer to the name "{host}". Add it to allowed_hosts in config.toml.')
-        if self.request.method not in ("GET", "HEAD"):
+        changes = self.request.method not in ("GET", "HEAD")
+        if changes:
             self._check_change()
+        if not self._has(str(self.request.method).lower()):
+            raise web.HTTPError(405)
+        limit = self.body_limit if changes else 0
+        if int(self.request.headers.get("Content-Length", 0)) > limit:
+            self.refuse(413, f"Send at most {limit >> 10} kB." if limit else "Send no body to this address.")
+
+    def data_received(self, chunk: bytes) -> None:
+        self.request.body += chunk
+
+    @property
+    def agent(self) -> str:
+        """The program that asks, as it calls itself: no more of that than anybody wants to read."""
+        return self.request.headers.get("User-Agent", "")[:AGENT_LIMIT]
+
+    @property
+    def address(self) -> str:
+        return self.request.remote_ip or ""
 
     def check_origin(self) -> None:
         """Refuse a browser that shows a page of somebody else's."""
@@ -140,17 +163,9 @@ class Handler(web.RequestHandler):
         raise Refusal(status, sentence, {name.replace("_", "-"): value for name, value in headers.items()})
 
     def take_socket(self) -> socket.socket | None:
-        """The connection, out of Tornado's hands; None when the client has gone already.
-
-        Tornado closes its own descriptor, not the connection.
-        """
-        stream = self.detach()
-        if stream.closed():
-            return None
-        sock: socket.socket = stream.socket.dup()
-        sock.setblocking(False)
-        stream.close()
-        return sock
+        """The connection, out of Tornado's hands; None when the client has gone already."""
+        taken: socket.socket | None = self.detach()  # type: ignore[assignment]  # see client.py
+        return taken
 
     def answer(self, value: Any) -> None:
         self.set_header("Content-Type", "application/json")
@@ -183,6 +198,9 @@ class NotFound(Handler):
         super().prepare()
         self.refuse(404, "There is nothing at this address. The page is at /.")
 
+    def _has(self, method: str) -> bool:
+        return True
+
 
 class Static(Handler, web.StaticFileHandler):
     """The page's own files."""
@@ -196,19 +214,6 @@ class Static(Handler, web.StaticFileHandler):
     def set_extra_headers(self, path: str) -> None:
         self.set_header("Cache-Control", "no-cache")
 
-
-def host_name(host: str) -> str:
-    """The Host header without its port, in lower case."""
-    return re.sub(r":\d*$", "", host).lower().rstrip(".")
-
-
-def allowed(host: str, names: tuple[str, ...]) -> bool:
-    """Whether piapp may be called so: an address, localhost, this computer's name, in .local, or configured."""
-    own = socket.gethostname().lower()
-    if host in ("localhost", own, own.split(".")[0], *names) or host.endswith(".local"):
-        return True
-    try:
-        ipaddress.ip_address(host.strip("[]"))
-    except ValueError:
-        return False
-    return True
+    def should_return_304(self) -> bool:
+        """By ETag only. Not by date: Tornado 6.2 fails on some that are none."""
+        return self.check_etag_header()

@@ -27,7 +27,7 @@ class HealthHandler(Handler):
         failing = bool(faults or self.site.problem)
         if failing:
             self.set_status(503)
-        self.answer({"status": "failing" if failing else "ok", "faults": faults, "problem": self.site.problem})
+        self.answer({"status": "failing" if failing else "ok", "faults": faults, "problem": self.site.words()})
 
     head = get
 

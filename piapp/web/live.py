@@ -16,13 +16,15 @@ piapp → page:  text hello, state, controls, pong, refused (see news.py and bel
 import asyncio
 import functools
 import json
-import math
+import logging
 import socket
 import struct
+import sys
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from piapp.frame import Frame
+from piapp.rate_limit import RateLimit
 from piapp.web import websocket
 from piapp.web.connection import Connection
 from piapp.web.guard import Handler, Site
@@ -30,9 +32,14 @@ from piapp.web.news import now_ms, text
 from piapp.web.stream import Broadcast, Tally
 from piapp.web.websocket import CloseCode, Opcode, WebSocketError
 
+log = logging.getLogger(__name__)
+
 WINDOW = 2  # pictures of one camera that may be under way, on a short link
 SLOW_S = (0.1, 0.2)  # beyond the round trip, on average: below the first a page is prompt, above the second slow
 END_LIMIT_S = 2.0  # for a page to close its end
+COSTLY_BYTES = 256  # of what a page says count as one more message
+MOST_CAMERAS = 1000
+CLIENT_LIMIT = 64  # characters
 
 _PICTURE = struct.Struct(">HHId")
 _DRAWN = struct.Struct(">HHI")
@@ -105,17 +112,20 @@ class Page(Connection):
 
     def __init__(self, sock: socket.socket, address: str, agent: str, site: Site, client: str) -> None:
         """`client` tells pages apart: a new connection of the same page takes the place of its old one."""
-        super().__init__(sock, address, agent, site.connections)
+        super().__init__(sock, address, agent, site.places.connections)
         self._feeds: dict[int, Feed] = {}  # of the cameras in sight, by their ids
         self._wanted: list[str] = []  # the names of those
         self._site = site
         self._client = client
         self._reader = websocket.Reader()
+        self._budget = RateLimit(site.limits.messages)
+        self._replies: dict[str, bytes] = {}  # to what is being read: one of each kind, however often it was asked for
         self._waiting: dict[str, bytes] = {}  # messages that had no room yet, the newest of each kind
-        self._heard = self._loop.time()
+        self._heard = self._looks_away = self._loop.time()
         self._min_rtt_s = 0.0
         self._late_s = 0.0  # from writing a picture to its acknowledgement, less the round trip: a running average
         self._slow = False
+        self._free = 0  # of the frames that are being read, those that tell of a picture that was under way
         self._ending: asyncio.TimerHandle | None = None
 
     def open(self) -> None:
@@ -124,9 +134,8 @@ class Page(Connection):
             return
         pages = self._site.pages
         old = pages.get(self._client)
-        if self._site.full(self, old):
-            self.tell("refused", text({"type": "refused", "why": self._site.full_sentence()}))
-            self._end(CloseCode.TRY_AGAIN_LATER, "too many viewers")
+        if self._site.places.full(self.address, old, self):
+            self.give_up_place()
             return
         self._greet()
         if not self.closed:
@@ -136,7 +145,7 @@ class Page(Connection):
             self._site.news.join(self)
 
     def _greet(self) -> None:
-        limit = self._site.config.max_viewers
+        limit = self._site.places.viewers
         self.tell("hello", text({"type": "hello", "page": self._site.page_version, "max_viewers": limit}))
 
     def renew(self) -> None:
@@ -155,11 +164,22 @@ class Page(Connection):
         self._end(CloseCode.GOING_AWAY, "piapp ends")
         self.close()
 
+    def give_up_place(self) -> None:
+        self.tell("refused", text({"type": "refused", "why": self._site.places.full_sentence()}))
+        self._end(CloseCode.TRY_AGAIN_LATER, "too many viewers")
+
+    def pace_s(self) -> float:
+        now = self._loop.time()
+        if not self._feeds:
+            return now - self._looks_away
+        return now - self._oldest_under_way(now)
+
     def _end(self, code: CloseCode, reason: str) -> None:
         """Say why, and close when the page has taken it."""
         if self.closed or self._ending:
             return
         self.has_place = False
+        self._site.places.hurry()
         self._leave()
         self.tell("close", websocket.close(code, reason))
         # not at once: with something of the page's unread, the kernel would take back what it has not sent yet
@@ -168,11 +188,14 @@ class Page(Connection):
     def sweep(self) -> None:
         """Drop a page that says nothing any more, or never draws what it was sent; look at the round trip."""
         now, timeout_s = self._loop.time(), self._site.config.viewer_timeout_s
-        written = min((w.at for feed in self._feeds.values() for w in feed.under_way.values()), default=now)
-        if now - min(self._heard, written) > timeout_s:
+        if now - min(self._heard, self._oldest_under_way(now)) > timeout_s:
             self.close(f"(said or drew nothing for {timeout_s:g} s)", abort=True)
         else:
             self._min_rtt_s = self._link.pace().min_rtt_s
+
+    def _oldest_under_way(self, now: float) -> float:
+        """When that picture was written; now if there is none."""
+        return min((w.at for feed in self._feeds.values() for w in feed.under_way.values()), default=now)
 
     # --- out ---
 
@@ -202,12 +225,22 @@ class Page(Connection):
 
     def received(self, data: bytes) -> None:
         self._heard = now = self._loop.time()
+        before, self._free = self._reader.frames, 0
         try:
             for opcode, payload in self._reader.feed(data):
-                if not self._ending or opcode is Opcode.CLOSE:
-                    self._handle(opcode, payload, now)
+                self._handle(opcode, payload, now)
         except WebSocketError as error:
             self._end(error.code, str(error))
+        except Exception:
+            log.exception("%s: unexpected error", self.address)
+            self._reader.stop()
+            self._end(CloseCode.INTERNAL_ERROR, "piapp has failed: its log says how")
+        while self._replies:
+            self.tell(*self._replies.popitem())
+        # Pictures that were drawn may be told of as often as they were sent. A frame that comes in pieces counts, too.
+        frames = max(1, self._reader.frames - before) - self._free
+        if frames > 0 and (wait_s := self._budget.spend(frames + len(data) / COSTLY_BYTES)):
+            self.stop_reading(wait_s)
 
     def gone(self) -> None:
         if self._ending:
@@ -215,16 +248,18 @@ class Page(Connection):
         self._leave()
 
     def _handle(self, opcode: Opcode, payload: bytes, now: float) -> None:
-        if opcode is Opcode.BINARY:
+        if opcode is Opcode.CLOSE:
+            if not self._ending:
+                self.tell("close", websocket.message(Opcode.CLOSE, payload[:2]))  # the same code, as an answer
+            self.close("(the page closed it)")
+        elif self._ending:
+            return
+        elif opcode is Opcode.BINARY:
             self._drawn(payload, now)
         elif opcode is Opcode.TEXT:
             self._said(payload)
         elif opcode is Opcode.PING:
-            self.tell("pong frame", websocket.message(Opcode.PONG, payload))
-        elif opcode is Opcode.CLOSE:
-            if not self._ending:
-                self.tell("close", websocket.message(Opcode.CLOSE, payload[:2]))  # the same code, as an answer
-            self.close("(the page closed it)")
+            self._replies["pong frame"] = websocket.message(Opcode.PONG, payload)
 
     def _drawn(self, payload: bytes, now: float) -> None:
         if len(payload) != _DRAWN.size:
@@ -232,6 +267,7 @@ class Page(Connection):
         camera, _, number = _DRAWN.unpack(payload)
         feed = self._feeds.get(camera)
         if feed and (took_s := feed.drawn(number, now, self._min_rtt_s)) is not None:
+            self._free += 1
             self._late_s += (max(0.0, took_s - self._min_rtt_s) - self._late_s) / 4
             self._slow = self._late_s > (SLOW_S[0] if self._slow else SLOW_S[1])
             self.room(now)
@@ -242,8 +278,8 @@ class Page(Connection):
         except (ValueError, RecursionError):
             said = None
         match said:
-            case {"type": "ping", "echo": int() | float() as echo} if math.isfinite(echo):
-                self.tell("pong", text({"type": "pong", "echo": echo, "now_ms": now_ms()}))
+            case {"type": "ping", "echo": int() | float() as echo} if abs(echo) <= sys.float_info.max:
+                self._replies["pong"] = text({"type": "pong", "echo": echo, "now_ms": now_ms()})
             case {"type": "watch", "cameras": [*names]} if all(isinstance(name, str) for name in names):
                 self._watch(names)
             case _:
@@ -251,7 +287,9 @@ class Page(Connection):
 
     def _watch(self, names: list[str]) -> None:
         """From now on pictures of these. Names of cameras that are not there are left out, until they come."""
-        self._wanted = names
+        self._wanted = names[:MOST_CAMERAS]
+        if not names and self._feeds:
+            self._looks_away = self._loop.time()
         for name, broadcast in self._site.broadcasts.items():
             number = self._site.news.ids[name]
             # closed: when it is broken, that shows while feeds are added
@@ -284,12 +322,12 @@ class LiveHandler(Handler):
             self.refuse(426, sentence, Upgrade="websocket", Connection="Upgrade", Sec_WebSocket_Version="13")
         if not websocket.valid_key(key):
             self.refuse(400, "Sec-WebSocket-Key is not 16 bytes in base64.")
-        client = self.get_query_argument("client", "") or key  # without a name of its own every connection is new
-        address, agent = self.request.remote_ip or "", headers.get("User-Agent", "")
+        # without a name of its own every connection is new
+        client = self.get_query_argument("client", "")[:CLIENT_LIMIT] or key
         sock = self.take_socket()
         if sock is None:
             return
-        page = Page(sock, address, agent, self.site, client)
+        page = Page(sock, self.address, self.agent, self.site, client)
         page.write(_head(websocket.accept(key)))
         page.open()
 

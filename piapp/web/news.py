@@ -16,6 +16,7 @@ from piapp.web import websocket
 from piapp.web.websocket import Opcode
 
 HEARTBEAT_S = 1.0
+PAUSE_S = 0.05  # changes that follow one another faster are told together
 
 
 class Reader(Protocol):
@@ -45,6 +46,7 @@ class News:
         self._loop = asyncio.get_running_loop()
         self._heartbeat: asyncio.TimerHandle | None = None
         self._coming: asyncio.Handle | None = None  # changes come in bunches; they are told together
+        self._told = 0.0  # when, in loop time
 
     def join(self, reader: Reader) -> None:
         """Tell it how things are now, and from now on what changes."""
@@ -90,7 +92,7 @@ class News:
 
     def _on_change(self) -> None:
         if self._coming is None:
-            self._coming = self._loop.call_soon(self._tell)
+            self._coming = self._loop.call_at(self._told + PAUSE_S, self._tell)  # at once, if that is over
 
     def _beat(self) -> None:
         self._heartbeat = self._loop.call_later(HEARTBEAT_S, self._beat)
@@ -99,7 +101,7 @@ class News:
             reader.sweep()
 
     def _tell(self) -> None:
-        self._coming = None
+        self._coming, self._told = None, self._loop.time()
         self._tell_all("state", self._state())
         for camera in self._cameras:
             if camera.controls != self._controls[camera.name]:

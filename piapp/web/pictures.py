@@ -9,8 +9,9 @@ from tornado import httputil, routing
 
 from piapp.camera import Camera
 from piapp.errors import NoFreshFrame, Unsupported
-from piapp.web import multipart
-from piapp.web.guard import HEADERS, Handler
+from piapp.web import http1, multipart
+from piapp.web.guard import Handler
+from piapp.web.headers import HEADERS
 from piapp.web.stream import Viewer
 
 
@@ -24,9 +25,8 @@ class StreamHandler(Handler):
         )
         fps = self._fps()
         head = _head({"Content-Type": multipart.content_type()})
-        if self.request.method == "GET" and self.site.full():
-            self.refuse(503, self.site.full_sentence(), Retry_After="5")
-        address, agent = self.request.remote_ip or "", self.request.headers.get("User-Agent", "")
+        if self.request.method == "GET" and self.site.places.full(self.address):
+            self.refuse(503, self.site.places.full_sentence(), Retry_After="5")
         sock = self.take_socket()
         if sock is None:
             return
@@ -35,7 +35,7 @@ class StreamHandler(Handler):
                 sock.send(head)
             return
         broadcast = self.site.broadcasts[camera.name]
-        viewer = Viewer(sock, address, agent, self.site.connections, broadcast, form, fps)
+        viewer = Viewer(sock, self.address, self.agent, self.site.places.connections, broadcast, form, fps)
         viewer.write(head + multipart.opening(form))
         if not viewer.closed:
             broadcast.add(viewer)
@@ -85,6 +85,7 @@ class SnapshotHandler(Handler):
 
     def on_connection_close(self) -> None:
         """The client has gone, or piapp ends: nobody waits any more."""
+        super().on_connection_close()
         if self._waiting:
             self._waiting.cancel()
 
@@ -95,8 +96,7 @@ class SnapshotHandler(Handler):
 
     def describe(self) -> dict[str, Any]:
         """As a watcher of its camera, while it waits for the picture."""
-        agent = self.request.headers.get("User-Agent", "")
-        return {"kind": "snapshot", "address": self.request.remote_ip, "agent": agent}
+        return {"kind": "snapshot", "address": self.address, "agent": self.agent}
 
 
 class Action(routing.Matcher):
@@ -116,5 +116,4 @@ class Action(routing.Matcher):
 def _head(headers: dict[str, str]) -> bytes:
     """A stream's response head. X-Accel-Buffering: nginx, as a proxy, then passes each frame on at once."""
     more = {"Connection": "close", "X-Accel-Buffering": "no", "Vary": "Accept", "Pragma": "no-cache"}
-    lines = [f"{name}: {value}\r\n" for name, value in {**HEADERS, **headers, **more}.items()]
-    return "".join(("HTTP/1.1 200 OK\r\n", *lines, "\r\n")).encode()
+    return http1.answer_head(200, {**HEADERS, **headers, **more}.items())

@@ -17,6 +17,7 @@ from piapp.web.connection import Connection
 from piapp.web.multipart import Format
 
 SWEEP_S = 1.0
+TALK_LIMIT = 16 * 1024  # bytes from a viewer, who has nothing to say once it has its stream
 
 
 class Receiver(Protocol):
@@ -96,6 +97,8 @@ class Viewer(Connection):
         self._due = 0.0  # not before this loop time may the next frame go, under a cap of `fps`
         self._capped = 0  # frames that the cap has held back since the last one sent
         self._taken: Frame | None = None  # the newest frame that was written
+        self._served = self.opened  # when that was
+        self._heard = 0  # bytes
 
     def offer(self, now: float) -> None:
         broadcast = self._broadcast
@@ -114,9 +117,18 @@ class Viewer(Connection):
 
     def received(self, data: bytes) -> None:
         """A viewer has nothing more to say."""
+        self._heard += len(data)
+        if self._heard > TALK_LIMIT:
+            self.close("(talks)", abort=True)
 
     def gone(self) -> None:
         self._broadcast.remove(self)
+
+    def pace_s(self) -> float:
+        return max(self._interval_s, time.monotonic() - self._served)
+
+    def give_up_place(self) -> None:
+        self.close("(gave up its place)", abort=True)
 
     def describe(self) -> dict[str, Any]:
         return self._tally.describe()
@@ -134,7 +146,7 @@ class Viewer(Connection):
         if self._interval_s:
             on_time = now - self._due < broadcast.interval_s  # else begin anew, rather than make up for it
             self._due = (self._due if on_time else now) + self._interval_s
-        self._capped, self._taken = 0, frame
+        self._capped, self._taken, self._served = 0, frame, now
         self.write_picture(broadcast.part(multipart.PARTS[self.form]))
 
     def write(self, data: bytes | memoryview) -> None:

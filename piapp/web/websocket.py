@@ -12,7 +12,7 @@ import struct
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-MESSAGE_LIMIT = 64 * 1024  # bytes; a page has little to say
+MESSAGE_LIMIT = 8 * 1024  # bytes; a page has little to say
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455, 1.3
 
 
@@ -33,6 +33,7 @@ class CloseCode(enum.IntEnum):
     PROTOCOL_ERROR = 1002
     NOT_UNDERSTOOD = 1007
     TOO_BIG = 1009
+    INTERNAL_ERROR = 1011
     TRY_AGAIN_LATER = 1013
 
 
@@ -86,9 +87,14 @@ _WHOLE = {0x80 | opcode: opcode for opcode in (Opcode.TEXT, Opcode.BINARY)}  # s
 
 
 class Reader:
-    """Puts a client's messages together from the bytes that arrive; after an error or a CLOSE, ignores them."""
+    """Puts a client's messages together from the bytes that arrive; after an error or a CLOSE, ignores them.
 
-    def __init__(self) -> None:
+    Keeps at most one message's bytes, and those of one more frame.
+    """
+
+    def __init__(self, limit: int = MESSAGE_LIMIT) -> None:
+        self.frames = 0  # so many have been read
+        self._limit = limit  # bytes of a message
         self._over = False
         self._bytes = bytearray()  # of a frame that is not complete yet
         self._opcode: Opcode | None = None  # of a message of several frames, while it is incomplete
@@ -99,23 +105,29 @@ class Reader:
         # what a page says all the time, an acknowledgement or a ping, is one short frame that comes by itself
         short = 6 <= len(data) < 6 + 126 and data[1] == 0x80 | len(data) - 6
         if short and data[0] in _WHOLE and not (self._bytes or self._opcode or self._over):
+            self.frames += 1
             return (Message(_WHOLE[data[0]], _unmask(data[2:6], data[6:])),)
         return self._feed(data)
+
+    def stop(self) -> None:
+        """Ignore whatever comes."""
+        self._over = True
+        self._bytes.clear()
+        self._parts.clear()
 
     def _feed(self, data: bytes) -> Iterator[Message]:
         if self._over:
             return
         self._bytes += data
         try:
-            while (frame := self._next_frame()) is not None:
-                message = self._add(*frame)
-                if message:
-                    self._over = message.opcode is Opcode.CLOSE
+            while not self._over and (frame := self._next_frame()) is not None:
+                self.frames += 1
+                if message := self._add(*frame):
+                    if message.opcode is Opcode.CLOSE:
+                        self.stop()
                     yield message
-                if self._over:
-                    return
         except WebSocketError:
-            self._over = True
+            self.stop()
             raise
 
     def _next_frame(self) -> tuple[bool, Opcode, bytes] | None:
@@ -143,8 +155,8 @@ class Reader:
             length = int.from_bytes(have[2:10])
         if len(have) < start:
             return None
-        if opcode < Opcode.CLOSE and length + len(self._parts) > MESSAGE_LIMIT:
-            raise WebSocketError(CloseCode.TOO_BIG, f"messages have at most {MESSAGE_LIMIT} bytes")
+        if opcode < Opcode.CLOSE and length + len(self._parts) > self._limit:
+            raise WebSocketError(CloseCode.TOO_BIG, f"messages have at most {self._limit} bytes")
         if len(have) < start + length:
             return None
         payload = _unmask(bytes(have[start - 4 : start]), bytes(have[start : start + length]))

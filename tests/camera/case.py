@@ -12,14 +12,18 @@ from typing import Any, ParamSpec
 import pytest
 from fakes import FakeDevice, pattern_jpegs
 
-from piapp.camera import Camera, State
+from piapp import notice
+from piapp.camera import Camera, Limits, State
 from piapp.config import CameraConfig
 from piapp.frame import Frame
+from piapp.rate_limit import Rate
 from piapp.sources.source import Publish, Source
 
 LIMIT_S = 30.0  # for what must happen; nothing here takes long
 NEVER_S = 1000.0
 JPEGS = pattern_jpegs(3)
+UNLIMITED = Rate(1, 0.0)
+QUICK = Limits(openings=UNLIMITED, notices=notice.Limits(drawn=UNLIMITED))  # as often as a test asks for it
 
 P = ParamSpec("P")
 
@@ -51,9 +55,9 @@ class Hand:
         self.openings += 1
         return HandSource(self)
 
-    def picture(self, captured_ns: int | None = None) -> None:
+    def picture(self, captured_ns: int | None = None, size: tuple[int, int] = (64, 48)) -> None:
         assert self.publish
-        self.publish(JPEGS[0], time.monotonic_ns() if captured_ns is None else captured_ns, 64, 48)
+        self.publish(JPEGS[0], time.monotonic_ns() if captured_ns is None else captured_ns, *size)
 
 
 class HandSource(Source):
@@ -87,8 +91,10 @@ def device_threads() -> list[threading.Thread]:
 
 
 @contextlib.asynccontextmanager
-async def started(device: FakeDevice | Hand, name: str = "door", idle_stop_s: float = 0.01) -> AsyncIterator[Camera]:
-    camera = Camera(CameraConfig(name=name, source="pattern", idle_stop_s=idle_stop_s), device)
+async def started(
+    device: FakeDevice | Hand, name: str = "door", idle_stop_s: float = 0.01, limits: Limits = QUICK
+) -> AsyncIterator[Camera]:
+    camera = Camera(CameraConfig(name=name, source="pattern", idle_stop_s=idle_stop_s), device, limits=limits)
     camera.start()
     try:
         yield camera

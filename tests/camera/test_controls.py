@@ -21,6 +21,7 @@ from .case import (
     JPEGS,
     LIMIT_S,
     NEVER_S,
+    QUICK,
     Hand,
     HandSource,
     Watcher,
@@ -167,7 +168,7 @@ async def test_what_is_changed_while_it_sleeps_holds_from_the_first_picture_on()
             await state(camera, State.RUNNING)
             camera.set_controls({"contrast": 0.5})
             await becomes(lambda: device.set)
-        await becomes(lambda: camera._run is None)
+        await becomes(lambda: camera.run is None)
         device.set.clear()
         camera.set_controls({"brightness": 9, "contrast": None})
         assert (values(camera)["brightness"], values(camera)["contrast"]) == (9, 1.0)
@@ -192,7 +193,7 @@ async def test_changes_while_it_starts_are_not_lost() -> None:
             device.stalled = False
             await state(camera, State.RUNNING)
         camera.switch(False)
-        await becomes(lambda: camera._run is None)
+        await becomes(lambda: camera.run is None)
         camera._open_source = opening.before(device)
         camera.switch(True)
         with camera.watching(Watcher()):
@@ -304,7 +305,7 @@ async def test_a_source_without_controls() -> None:
 async def test_kept_choices_of_a_restarted_piapp() -> None:
     device = FakeDevice(JPEGS)
     kept = {"on": False, "controls": {"brightness": 1, "contrast": 0.26, "gone": 5, "hflip": "yes", "exposure": None}}
-    camera = Camera(CameraConfig(name="door"), device, kept)
+    camera = Camera(CameraConfig(name="door"), device, kept, limits=QUICK)
     assert (camera.on, camera.state, camera.controls) == (False, State.OFF, ())
     assert camera.describe()["message"] == "Camera switched off: switch it on at piapp's page"
     camera.start()

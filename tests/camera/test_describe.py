@@ -24,7 +24,7 @@ async def test_numbers_and_counts_go_on_over_restarts() -> None:
                     hand.picture()
                 await state(camera, State.RUNNING)
                 assert camera.counts.frames == 3 * run
-                source = camera._run.source if camera._run else None
+                source = camera.run.source if camera.run else None
                 assert source
                 source.bad_frames = 2
                 assert camera.counts.bad_frames == 2 * run
@@ -33,7 +33,7 @@ async def test_numbers_and_counts_go_on_over_restarts() -> None:
                     await state(camera, State.FAILED)
                     assert camera.counts.frames == 3 * run
             await state(camera, State.IDLE)
-            await becomes(lambda: camera._run is None)
+            await becomes(lambda: camera.run is None)
             hand.end = hand.publish = None
             assert (camera.counts.frames, camera.counts.bad_frames) == (3 * run, 2 * run)
             # the second and fourth run end without one; an outage may have had further tries
@@ -93,7 +93,7 @@ async def test_a_remark_is_told_while_there_are_pictures() -> None:
     async with started(hand) as camera:
         with camera.watching(Watcher()):
             await becomes(lambda: hand.publish)
-            source = camera._run.source if camera._run else None
+            source = camera.run.source if camera.run else None
             assert source
             source.remark = "This is not the front door."
             hand.picture()

@@ -9,7 +9,7 @@ from fakes import FakeDevice, unplugged
 from piapp.camera import Camera, State
 from piapp.config import CameraConfig
 
-from .case import JPEGS, LIMIT_S, NEVER_S, Watcher, device_threads, in_loop, messages, state
+from .case import JPEGS, LIMIT_S, NEVER_S, QUICK, Watcher, device_threads, in_loop, messages, state
 
 
 async def _idle(camera: Camera, device: FakeDevice) -> None:
@@ -56,7 +56,7 @@ async def test_stop_in_every_state_leaves_no_thread_and_no_task(
     reach: Callable[[Camera, FakeDevice], Awaitable[None]], no_retry: None, caplog: pytest.LogCaptureFixture
 ) -> None:
     device = FakeDevice(JPEGS)
-    camera = Camera(CameraConfig(name="door", idle_stop_s=NEVER_S), device)
+    camera = Camera(CameraConfig(name="door", idle_stop_s=NEVER_S), device, limits=QUICK)
     camera.start()
     await reach(camera, device)
     await camera.stop(LIMIT_S)

@@ -11,6 +11,7 @@ import pytest
 from fakes import FakeDevice, unplugged
 
 from piapp import camera as module
+from piapp import report
 from piapp.camera import Camera, State
 from piapp.config import CameraConfig
 from piapp.errors import DeviceAway, SourceError
@@ -20,6 +21,7 @@ from .case import (
     JPEGS,
     LIMIT_S,
     NEVER_S,
+    QUICK,
     Hand,
     HandSource,
     Watcher,
@@ -116,7 +118,7 @@ async def test_after_a_steady_run_the_pauses_begin_anew(monkeypatch: pytest.Monk
         device.openings += 1
         return Flaky(device)
 
-    camera = Camera(CameraConfig(name="door"), open_source)
+    camera = Camera(CameraConfig(name="door"), open_source, limits=QUICK)
     camera.start()
     with camera.watching(Watcher()):
         await opened(device, len(steady) + 1)
@@ -140,7 +142,7 @@ async def test_for_a_device_that_is_away_the_pauses_stay_short(monkeypatch: pyte
         device.openings += 1
         return Away(device)
 
-    camera = Camera(CameraConfig(name="door"), open_source)
+    camera = Camera(CameraConfig(name="door"), open_source, limits=QUICK)
     camera.start()
     with camera.watching(Watcher()):
         await becomes(lambda: len(pauses.seconds) >= 9)
@@ -159,7 +161,7 @@ async def test_what_is_loaded_slowly_is_no_fault_of_the_device(monkeypatch: pyte
             loading.set()
             loaded.wait(LIMIT_S)
 
-    camera = Camera(CameraConfig(name="door"), lambda: Slow(device))
+    camera = Camera(CameraConfig(name="door"), lambda: Slow(device), limits=QUICK)
     camera.start()
     with camera.watching(Watcher()):
         await asyncio.to_thread(loading.wait, LIMIT_S)
@@ -286,7 +288,7 @@ async def test_a_device_that_sends_nothing_more_has_failed(monkeypatch: pytest.M
 async def test_a_slow_camera_has_as_long_as_some_frames_take(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "FROZEN_S", 0.0)
     hand = Hand()
-    camera = Camera(CameraConfig(name="door", framerate=20), hand)
+    camera = Camera(CameraConfig(name="door", framerate=20), hand, limits=QUICK)
     camera.start()
     with camera.watching(Watcher()):
         await becomes(lambda: hand.publish)
@@ -368,3 +370,115 @@ async def test_between_its_runs_such_a_camera_is_starting_and_shows_no_old_pictu
             assert camera.hub.newest is None
             assert all("Camera is starting" in words for words in await notices(camera, 3))
             assert hand.openings == 1  # and not in a tight loop
+
+
+class Raising(HandSource):
+    """Raises what a driver's binding may: also what is no Exception."""
+
+    def __init__(self, hand: Hand, error: BaseException, where: str) -> None:
+        if where == "opening":
+            raise error
+        super().__init__(hand)
+        self._error, self._where = error, where
+
+    def load(self) -> None:
+        if self._where == "load":
+            raise self._error
+
+    def run(self, publish: Publish, stopping: threading.Event) -> None:
+        publish(JPEGS[0], time.monotonic_ns(), 64, 48)
+        raise self._error
+
+
+@pytest.mark.parametrize("where", ["opening", "load", "run"])
+@pytest.mark.parametrize("error", [SystemExit(1), KeyboardInterrupt(), GeneratorExit(), MemoryError(), Exception()])
+@in_loop
+async def test_whatever_a_driver_raises_is_a_fault_and_the_device_is_opened_again(
+    error: BaseException, where: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    hand = Hand()
+
+    def open_source() -> Source:
+        hand.openings += 1
+        return HandSource(hand) if hand.openings > 1 else Raising(hand, error, where)
+
+    camera = Camera(CameraConfig(name="door"), open_source, limits=QUICK)
+    camera.start()
+    with camera.watching(Watcher()):
+        await becomes(lambda: hand.publish)
+        assert camera.faults.recent()[0]["what"] == "Camera failed in a way nobody expected"
+        hand.picture()
+        await state(camera, State.RUNNING)
+    assert await camera.stop(LIMIT_S)
+    (line,) = [record for record in caplog.records if record.exc_info]
+    assert line.getMessage() == "camera door: unexpected error"
+    assert line.exc_info and line.exc_info[1] is error
+
+
+@in_loop
+async def test_a_thread_that_cannot_be_started_is_a_fault(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As where the system has no memory or no number for one more."""
+    start = threading.Thread.start
+
+    def fail(thread: threading.Thread) -> None:
+        if thread.name.startswith("camera "):
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    device = FakeDevice(JPEGS)
+    async with started(device) as camera:
+        with camera.watching(Watcher()):
+            with monkeypatch.context() as full:
+                full.setattr(threading.Thread, "start", fail)
+                await becomes(lambda: camera.faults.count >= 3)
+                assert await notices(camera, 1, "Camera failed in a way nobody expected")
+            await pictures(camera, 2)
+            await state(camera, State.RUNNING)
+        assert "can't start new thread" in caplog.text
+        assert report.alive([camera])
+
+
+@in_loop
+async def test_a_bug_while_it_runs_closes_the_device_and_opens_it_again(caplog: pytest.LogCaptureFixture) -> None:
+    device = FakeDevice(JPEGS)
+    async with started(device) as camera:
+
+        def forget() -> None:
+            if camera.state is State.RUNNING and device.openings == 1:
+                raise ZeroDivisionError
+
+        camera.listeners.add(forget)
+        with camera.watching(Watcher()):
+            await opened(device, 2)
+            await state(camera, State.RUNNING)
+            assert (device.open, camera.faults.count) == (1, 1)
+    assert "door: unexpected error" in messages(caplog)
+
+
+@in_loop
+async def test_texts_of_drivers_are_made_short_and_printable(caplog: pytest.LogCaptureFixture, no_retry: None) -> None:
+    device = FakeDevice(JPEGS)
+    device.fault = SourceError("Pi camera failed (\x1b[31m\n" + "x" * 10_000, "hint\r\n" * 10_000)
+    async with started(device) as camera:
+        with camera.watching(Watcher()):
+            await state(camera, State.FAILED)
+            fault = camera.faults.recent()[0]
+            for words in (fault["what"], fault["hint"]):
+                assert len(words) <= 200 and words.isprintable()
+            assert fault["what"].startswith("Pi camera failed (?[31m xxx")
+            assert len(camera.describe()["fault"]) < 450
+            (line,) = messages(caplog)
+            assert len(line) < 450 and line.isprintable()
+
+
+@in_loop
+async def test_what_kind_of_fault_it_is_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "BACKOFF_S", (0.5, 30.0))
+    pauses, device = Pauses(monkeypatch), FakeDevice(JPEGS)
+    device.fault = DeviceAway("Camera not found " + "x" * 300, "plug it in")
+    async with started(device) as camera:
+        with camera.watching(Watcher()):
+            await becomes(lambda: len(pauses.seconds) >= 5)
+    assert pauses.seconds[:5] == [0.5, 1, 2, 2, 2]  # as for one that is away

@@ -10,7 +10,20 @@ from piapp.camera import Camera, State
 from piapp.config import CameraConfig
 from piapp.frame import Frame
 
-from .case import JPEGS, Hand, Watcher, becomes, device_threads, in_loop, messages, notices, pictures, started, state
+from .case import (
+    JPEGS,
+    QUICK,
+    Hand,
+    Watcher,
+    becomes,
+    device_threads,
+    in_loop,
+    messages,
+    notices,
+    pictures,
+    started,
+    state,
+)
 
 
 @pytest.fixture
@@ -107,7 +120,7 @@ def test_a_device_that_comes_back_after_the_loop_has_ended_does_no_harm() -> Non
     hand.hangs.clear()
 
     async def run() -> None:
-        camera = Camera(CameraConfig(name="door"), hand)
+        camera = Camera(CameraConfig(name="door"), hand, limits=QUICK)
         camera.start()
         camera.watch(Watcher())
         await becomes(lambda: hand.publish)

@@ -13,7 +13,7 @@ from piapp.camera import Camera, State
 from piapp.errors import NoFreshFrame, SourceError, Unsupported
 from piapp.sources.source import Publish, Source, Still
 
-from .case import JPEGS, LIMIT_S, NEVER_S, Hand, HandSource, Watcher, becomes, in_loop, pictures, started, state
+from .case import JPEGS, LIMIT_S, NEVER_S, QUICK, Hand, HandSource, Watcher, becomes, in_loop, pictures, started, state
 
 FULL = b"all pixels"
 
@@ -116,7 +116,7 @@ async def test_between_two_runs_there_is_none() -> None:
         with camera.watching(Watcher()):
             task = asyncio.create_task(camera.still(Watcher(), LIMIT_S))
             await becomes(lambda: hand.publish)
-            run = camera._run
+            run = camera.run
             assert run
             hand.picture()
             run.stop()
@@ -163,7 +163,7 @@ async def test_a_picture_that_comes_too_late_does_no_harm(caplog: pytest.LogCapt
     def open_source() -> Source:
         return Late(hand, future)
 
-    camera = Camera(hand_config := Late(hand, future).config, open_source)
+    camera = Camera(hand_config := Late(hand, future).config, open_source, limits=QUICK)
     camera.start()
     with pytest.raises(NoFreshFrame, match=f"No full picture from {hand_config.name}"):
         await camera.still(Watcher(), 0.05)

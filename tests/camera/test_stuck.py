@@ -21,6 +21,7 @@ from .case import (
     JPEGS,
     LIMIT_S,
     NEVER_S,
+    QUICK,
     Hand,
     HandSource,
     Watcher,
@@ -60,7 +61,7 @@ def broken() -> DeviceStuck:
 async def watched(asked: Asked, idle_stop_s: float = 0.01) -> AsyncIterator[Camera]:
     """A camera with one watcher, in camera.watchers."""
     device = asked.device
-    camera = Camera(CameraConfig(name="door", source="pattern", idle_stop_s=idle_stop_s), device, None, asked)
+    camera = Camera(CameraConfig(name="door", source="pattern", idle_stop_s=idle_stop_s), device, None, asked, QUICK)
     camera.start()
     camera.watch(Watcher())
     try:
@@ -244,7 +245,7 @@ async def test_a_thread_that_does_not_end(freezes: None, hung: None, caplog: pyt
         await _hang(camera, hand)
         await becomes(lambda: asked.times)
         assert hand.openings == 1
-        run = camera._run
+        run = camera.run
         assert run and run.overdue_s >= stuck.HUNG_LIMIT_S
     assert messages(caplog, logging.ERROR) == ["door: Camera hung: piapp ends, since only a fresh process may help"]
 
@@ -303,7 +304,7 @@ async def test_a_hung_thread_is_still_hung_when_the_next_viewer_comes(away: str,
             camera.switch(False)
         else:
             leave(camera)
-        await becomes(lambda: camera._run and camera._run.overdue_s > 2 * stuck.HUNG_LIMIT_S)
+        await becomes(lambda: camera.run and camera.run.overdue_s > 2 * stuck.HUNG_LIMIT_S)
         assert camera.state in (State.OFF, State.IDLE)
         assert not asked.times
         camera.switch(True)
@@ -319,7 +320,7 @@ async def test_nor_does_one_ask_that_is_only_open_yet(freezes: None, hung: None)
     async with watched(asked, idle_stop_s=NEVER_S) as camera:
         leave(camera)
         await _hang(camera, hand)
-        await becomes(lambda: camera._run and camera._run.overdue_s > 2 * stuck.HUNG_LIMIT_S)
+        await becomes(lambda: camera.run and camera.run.overdue_s > 2 * stuck.HUNG_LIMIT_S)
         assert camera.state is State.FAILED
         assert not asked.times
         camera.watch(Watcher())

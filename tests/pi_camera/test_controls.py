@@ -6,9 +6,13 @@ import pytest
 from fake_picamera2 import MONO, PI, SECOND, VERSIONS, Module, World, look
 from fakes import until
 
+from piapp.config import Size
+from piapp.rate_limit import Rate
+from piapp.sources import pi_encoder
 from piapp.sources.control import Control, Kind, Value
+from piapp.sources.pi_camera import Limits, PiCamera
 
-from .case import camera, of_all_versions, of_both_encoders, running, source_of, wait_for_frames
+from .case import camera, of_all_versions, of_both_encoders, running, settings, source_of, wait_for_frames
 
 
 def values_of(control: Control) -> list[Value]:
@@ -197,3 +201,33 @@ def _enable(run: Any, name: str) -> None:
     }
     run.adjust(**{other: value for other, value in needs.get(name, {}).items() if other in run.controls()})
     assert run.controls()[name].active
+
+
+def test_who_plays_with_a_switch_does_not_have_the_camera_opened_each_time(world: World) -> None:
+    with running(PiCamera(settings(), Limits(restarts=Rate(2, 1000.0)))) as run:
+        for turn in range(20):
+            run.adjust(hflip=turn % 2 == 0)
+            run.pictures()
+        until(lambda: run.controls()["hflip"].value is False)
+        assert [step for step, _ in world.steps].count("open") <= 3
+    assert run.error is None
+
+
+@pytest.mark.parametrize("platform", ["VC4"])
+def test_who_plays_with_the_quality_does_not_have_the_hardware_started_each_time(world: World) -> None:
+    with running(PiCamera(settings(quality=90), Limits(restarts=Rate(2, 1000.0)))) as run:
+        for quality in range(10, 30):
+            run.adjust(quality=quality)
+        run.pictures(3)
+        assert len(world.encoders) == 3
+    assert run.error is None
+
+
+@pytest.mark.parametrize("platform", ["VC4"])
+def test_and_later_it_has_the_quality_that_it_has_come_to(world: World) -> None:
+    with running(PiCamera(settings(quality=90), Limits(restarts=Rate(1, 0.2)))) as run:
+        run.adjust(quality=10)
+        run.adjust(quality=29)
+        wanted = pi_encoder.bitrate(29, Size(320, 240))
+        until(lambda: world.encoders[-1].bitrate == wanted)
+    assert run.error is None

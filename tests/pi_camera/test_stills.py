@@ -1,6 +1,7 @@
 """Full pictures, beside the stream."""
 
 import io
+import threading
 import time
 from concurrent.futures import Future
 
@@ -11,6 +12,8 @@ from PIL import Image
 
 from piapp.config import Size
 from piapp.errors import SourceError, Unsupported
+from piapp.rate_limit import Rate
+from piapp.sources.pi_camera import Limits, PiCamera
 from piapp.sources.source import Still
 
 from .case import (
@@ -21,6 +24,7 @@ from .case import (
     of_all_versions,
     of_both_encoders,
     running,
+    settings,
     source_of,
     wait_for_frames,
 )
@@ -200,3 +204,43 @@ def test_what_fails_in_saving_reaches_who_asked_and_nobody_else(world: World) ->
         camera(world).options = quality
         assert shape(taken(run)) == WHOLE
         run.pictures(3)
+
+
+def test_a_binding_that_wants_to_end_the_program_ends_the_run(world: World) -> None:
+    world.cameras = [SMALL]
+
+    class Leaving(dict[str, int]):
+        def get(self, *_: object) -> int:
+            raise SystemExit(1)
+
+    source, waiting = source_of(resolution=BESIDE), list[Future[Still]]()
+
+    def publish(jpeg: bytes, captured_ns: int, width: int, height: int) -> None:
+        if not waiting:
+            camera(world).options = Leaving()
+            waiting.append(source.still())
+
+    with pytest.raises(SystemExit):
+        source.run(publish, threading.Event())
+    with pytest.raises(SourceError, match="Full picture failed"):
+        waiting[0].result(LIMIT_S)
+    assert not world.open
+
+
+def test_full_pictures_that_fail_again_and_again_do_not_fill_the_log(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    world.cameras = [SMALL]
+
+    class Broken(dict[str, int]):
+        def get(self, *_: object) -> int:
+            raise MemoryError("no room for the picture " * 1000)
+
+    with running(PiCamera(settings(resolution=BESIDE), Limits(lines=Rate(2, 1000.0)))) as run:
+        camera(world).options = Broken()
+        for _ in range(5):
+            with pytest.raises(SourceError, match="no room for the picture") as raised:
+                taken(run)
+            assert len(str(raised.value)) < 300
+    lines = [record.getMessage() for record in caplog.records]
+    assert len(lines) == 2 and max(map(len, lines)) < 300

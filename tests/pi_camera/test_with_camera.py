@@ -5,7 +5,7 @@ import logging
 from collections.abc import AsyncIterator
 
 import pytest
-from camera.case import Watcher, becomes, device_threads, in_loop, messages, notices, pictures, state
+from camera.case import QUICK, Watcher, becomes, device_threads, in_loop, messages, notices, pictures, state
 from fake_picamera2 import PI, SECOND, Module, World, look
 
 from piapp import camera as module
@@ -30,7 +30,9 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
 @contextlib.asynccontextmanager
 async def watched(of: Module = PI, name: str = "door", limit_s: float = LIMIT_S) -> AsyncIterator[Camera]:
     """A camera that somebody watches; closed at the end, or given up after the limit."""
-    camera = Camera(settings(name=name, device=of.id, idle_stop_s=0.01), Opener(settings(name=name, device=of.id)))
+    camera = Camera(
+        settings(name=name, device=of.id, idle_stop_s=0.01), Opener(settings(name=name, device=of.id)), limits=QUICK
+    )
     camera.start()
     try:
         with camera.watching(Watcher()):

@@ -1,0 +1,74 @@
+"""Budgets, shares and places."""
+
+import resource
+from collections.abc import Iterator
+
+import pytest
+from fakes import until
+
+from piapp.rate_limit import Rate
+from piapp.web.limits import LIMITS, Limits, Requests, fit, share_of
+
+
+def test_each_address_has_its_own_and_all_share_one() -> None:
+    requests = Requests(Limits(requests_of_one=Rate(2, 1000.0), requests=Rate(3, 1000.0)))
+
+    def spend(share: str) -> bool:
+        return all(budget.allows() for budget in requests.budgets(share))
+
+    assert [spend("10.0.0.1") for _ in range(3)] == [True, True, False]
+    assert [spend("10.0.0.2"), spend("10.0.0.2"), spend("10.0.0.3"), spend("")] == [True, False, False, False]
+
+
+def test_an_address_that_asks_for_nothing_more_is_forgotten() -> None:
+    requests = Requests(Limits(requests_of_one=Rate(1, 0.01)))
+    own, _ = requests.budgets("10.0.0.1")
+    assert own.allows()
+    requests.sweep()
+    kept = requests.budgets("10.0.0.1")[0] is own
+    until(lambda: own.is_unused)
+    requests.sweep()
+    assert requests.budgets("10.0.0.1")[0] is not own
+    assert kept or own.is_unused  # a busy box may take longer for one line than that
+
+
+@pytest.mark.parametrize(
+    ("address", "share"),
+    [
+        ("192.168.1.20", "192.168.1.20"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+        ("2001:db8:1:2::9", "2001:db8:1:2::/64"),  # the same host, for all that can be known
+        ("fe80::1%eth0", "fe80::/64"),
+        *((address, "") for address in ("127.0.0.1", "127.9.9.9", "::1", "", "nonsense")),
+    ],
+)
+def test_whose_share_an_address_counts_for(address: str, share: str) -> None:
+    assert share_of(address) == share
+
+
+@pytest.fixture
+def files() -> Iterator[None]:
+    """Whatever is done to the limit of open files is undone."""
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+@pytest.mark.usefixtures("files")
+def test_as_many_files_as_are_needed_are_asked_for() -> None:
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (300, hard))
+    assert fit(500, LIMITS, in_use=20) == (500, LIMITS.waiting)
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    assert 580 < soft < 700
+
+
+@pytest.mark.parametrize(("most", "in_use"), [(64, 20), (256, 30), (20, 30)])
+def test_where_there_are_too_few_files_there_are_fewer_places(
+    most: int, in_use: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (most, most))
+    monkeypatch.setattr(resource, "setrlimit", lambda *_: None)
+    viewers, waiting = fit(500, LIMITS, in_use)
+    assert viewers >= 1 and 1 <= waiting <= LIMITS.waiting
+    assert viewers + waiting + in_use <= max(most, in_use + 2)

@@ -1,0 +1,90 @@
+"""The door where there are no more files to be had."""
+
+import asyncio
+import logging
+import os
+import resource
+import socket
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+
+import pytest
+from tornado import web
+
+from piapp.web import listen
+from piapp.web.limits import LIMITS, Limits
+from piapp.web.listen import Door
+
+
+@asynccontextmanager
+async def opened(limits: Limits = LIMITS) -> AsyncIterator[tuple[Door, int]]:
+    """A door without any handler behind it, and its port."""
+    [sock] = listen.bind("127.0.0.1", 0)
+    door = Door([sock], web.Application(), limits, lambda: limits.waiting)
+    door.open()
+    try:
+        yield door, sock.getsockname()[1]
+    finally:
+        door.shut()
+        door.clear()
+
+
+async def within(condition: Callable[[], object], limit_s: float = 20.0) -> None:
+    """Wait for a state that tells nobody when it changes."""
+    async with asyncio.timeout(limit_s):
+        while not condition():  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+
+
+@contextmanager
+def no_files() -> Iterator[None]:
+    """Not one more can be opened."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    free = os.dup(0)  # the kernel gives the lowest number that is free
+    os.close(free)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (free, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_without_files_it_waits_and_says_so_once(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(listen, "NO_FILES_S", 0.05)
+    caplog.set_level(logging.INFO)
+
+    async def main() -> None:
+        async with opened(Limits(deaf_s=0.3)) as (door, port):
+            with socket.create_connection(("127.0.0.1", port)):
+                await within(lambda: door.clients)
+            await within(lambda: not door.clients)
+            with socket.socket() as waiting:
+                with no_files():
+                    waiting.connect(("127.0.0.1", port))
+                    await within(lambda: door.is_deaf)
+                    assert not door.clients
+                await within(lambda: door.clients)
+                assert not door.is_deaf
+
+    asyncio.run(main())
+    [line] = [record.getMessage() for record in caplog.records if record.name == listen.__name__]
+    assert line == "no more connections can be accepted: Too many open files"
+
+
+def test_when_it_is_shut_nobody_is_let_in_and_those_inside_can_be_sent_away() -> None:
+    async def main() -> None:
+        async with opened() as (door, port):
+            with socket.create_connection(("127.0.0.1", port)) as inside:
+                await within(lambda: door.clients)
+                door.shut()
+                with pytest.raises(ConnectionRefusedError):
+                    socket.create_connection(("127.0.0.1", port))
+                assert door.clients
+                door.clear()
+                assert not door.clients
+                with pytest.raises(ConnectionResetError):
+                    inside.recv(1)
+
+    asyncio.run(main())

@@ -1,0 +1,107 @@
+"""Who has to go when all places are taken."""
+
+from typing import cast
+
+import pytest
+from fakes import until
+from live_wire import Page
+from numbered import Numbered
+from watching import streaming
+from wire import Refused, Stream, ask
+
+from piapp.web.connection import Connection
+from piapp.web.limits import LIMITS, Limits
+from piapp.web.places import Places
+
+
+class Guest:
+    """A connection that watches, or does not."""
+
+    def __init__(self, address: str, opened: float = 0.0, pace_s: float = 0.1, has_place: bool = True) -> None:
+        self.address, self.opened, self.has_place = address, opened, has_place
+        self._pace_s = pace_s
+        self.gone = False
+
+    def pace_s(self) -> float:
+        return self._pace_s
+
+    def give_up_place(self) -> None:
+        self.gone, self.has_place = True, False
+
+
+def full(guests: list[Guest], newcomer: str, limits: Limits = LIMITS) -> bool:
+    places = Places(len(guests), limits)
+    places.connections |= {cast(Connection, guest) for guest in guests}
+    return places.full(newcomer)
+
+
+def test_as_long_as_there_are_places_everybody_stays() -> None:
+    guests = [*(Guest("10.0.0.1", pace_s=100) for _ in range(9)), Guest("10.0.0.1", has_place=False)]
+    assert not full(guests, "10.0.0.1")
+    assert not any(guest.gone for guest in guests)
+
+
+def test_whoever_gets_hardly_any_pictures_goes_first() -> None:
+    guests = [Guest("10.0.0.1"), Guest("10.0.0.2", pace_s=11), Guest("10.0.0.3", pace_s=60), Guest("10.0.0.1")]
+    assert not full(guests, "10.0.0.4")
+    assert [guest.gone for guest in guests] == [False, False, True, False]
+
+
+def test_a_thin_link_is_no_reason() -> None:
+    assert full([Guest("10.0.0.1", pace_s=9), Guest("10.0.0.2", pace_s=9)], "10.0.0.3")
+
+
+def test_nobody_can_keep_all_places() -> None:
+    guests = [Guest("10.0.0.1", opened=i) for i in range(4)]
+    assert not full(guests, "10.0.0.2")
+    assert [guest.gone for guest in guests] == [False, False, False, True]  # the newest of them
+
+
+def test_nobody_can_take_the_place_of_somebody_who_has_no_more() -> None:
+    assert full([Guest("10.0.0.1"), Guest("10.0.0.2")], "10.0.0.3")
+    assert full([Guest("10.0.0.1"), Guest("10.0.0.1"), Guest("10.0.0.2")], "10.0.0.2")  # it would be the same again
+    assert full([Guest("10.0.0.1") for _ in range(5)], "10.0.0.1")
+
+
+def test_a_host_has_one_share_whatever_its_addresses() -> None:
+    guests = [*(Guest(f"2001:db8::{i}", opened=i) for i in range(1, 4)), Guest("10.0.0.1"), Guest("10.0.0.2")]
+    assert full(guests, "2001:db8::99")
+    assert not full(guests, "10.0.0.3")
+    assert guests[2].gone
+
+
+def test_who_comes_through_a_proxy_has_no_share() -> None:
+    guests = [Guest("127.0.0.1") for _ in range(5)]
+    assert full(guests, "127.0.0.1") and full(guests, "10.0.0.1")
+
+
+def test_streams_that_want_hardly_any_pictures_make_room() -> None:
+    with streaming(Numbered(), max_viewers=2) as running:
+        with Stream(running.port, "/stream?fps=0.01"), Stream(running.port, "/stream?fps=0.05"):
+            with Stream(running.port) as one, Stream(running.port) as two:
+                one.take(3)
+                two.take(3)
+                with pytest.raises(Refused) as caught, Stream(running.port):
+                    pass
+    assert caught.value.args[0].status == 503
+
+
+def test_a_page_that_looks_away_makes_room() -> None:
+    with streaming(Numbered(), Limits(least_pace_s=0.2), max_viewers=1) as running, Page(running.port) as page:
+        assert page.told("hello")["max_viewers"] == 1
+        with pytest.raises(Refused), Stream(running.port):
+            pass
+        page.watch("camera")
+        page.draw(3)
+        page.watch()
+        until(lambda: _watches(running.port))
+        assert "watching already" in page.told("refused")["why"]
+
+
+def _watches(port: int) -> bool:
+    try:
+        with Stream(port) as viewer:
+            return bool(viewer.take(2))
+    except Refused:
+        ask(port, "/health")
+        return False
