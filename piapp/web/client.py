@@ -93,7 +93,8 @@ class Client(httputil.HTTPConnection):
     # --- reading ---
 
     def _read_on(self) -> None:
-        if not self._reading:
+        """Unless it is not time yet, or so many requests are here already that the next one is."""
+        if not self._reading and not self._pausing and len(self._in) <= http1.HEAD_LIMIT:
             self._reading = True
             self._loop.add_reader(self._socket, self._read)
 
@@ -193,7 +194,6 @@ class Client(httputil.HTTPConnection):
         if self.closed or self._finished:
             return
         self._wants_body, self.waits_since = True, self._loop.time()
-        self._read_on()
         if self._head.headers.get("Expect", "").lower() == "100-continue":
             self._send(b"HTTP/1.1 100 Continue\r\n\r\n")
         self._take_body()
@@ -208,6 +208,8 @@ class Client(httputil.HTTPConnection):
         if not self._left:
             self._wants_body, self.waits_since = False, None
             self._delegate.finish()
+        else:
+            self._read_on()
 
     # --- answering: the first four are for Tornado's handlers ---
 
@@ -317,8 +319,7 @@ class Client(httputil.HTTPConnection):
         if not self._lingering:
             self._lingering, self.waits_since = True, self._loop.time()
             self._in.clear()
-            if not self._pausing:
-                self._read_on()
+            self._read_on()
         if not self._out:
             with contextlib.suppress(OSError):
                 self._socket.shutdown(socket.SHUT_WR)
