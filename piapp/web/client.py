@@ -20,7 +20,7 @@ from tornado import httputil, iostream
 from piapp.rate_limit import RateLimit
 from piapp.web import http1
 from piapp.web.http1 import BadRequest, Head
-from piapp.web.limits import Limits, Requests
+from piapp.web.limits import Limits, Shares
 from piapp.web.link import Link
 
 log = logging.getLogger(__name__)
@@ -46,7 +46,7 @@ class Owner(Protocol):
     """Who has accepted the connection."""
 
     limits: Limits
-    requests: Requests
+    requests: Shares
 
     def handler_for(self, request: httputil.HTTPServerRequest) -> httputil.HTTPMessageDelegate:
         """What is to answer it."""
@@ -147,27 +147,29 @@ class Client(httputil.HTTPConnection):
             self._pause(TRICKLE_S)
 
     def _take_head(self) -> None:
+        budgets = self._owner.requests.budgets(self.share)
         try:
             self._head = http1.take_head(self._in, self._looked)
         except BadRequest as error:
-            self._refuse(error.status, str(error))
+            self._in.clear()
+            self._pay(budgets, functools.partial(self._refuse, error.status, str(error)))
             return
         self._looked = len(self._in)
         if self._head:
             self._looked, self.waits_since = 0, None
-            self._pay(self._owner.requests.budgets(self.share))
+            self._pay(budgets, self._begin)
 
-    def _pay(self, budgets: tuple[RateLimit, ...]) -> None:
-        """Begin with the request as soon as all of these have something left."""
+    def _pay(self, budgets: tuple[RateLimit, ...], then: Callable[[], None]) -> None:
+        """Go on as soon as all of these have something left."""
         for i, budget in enumerate(budgets):
             wait_s = budget.spend(longest_s=self._owner.limits.longest_wait_s)
             if wait_s is None:
                 self._refuse(503, "There are too many requests: try again in a few seconds.", **{"Retry-After": "5"})
                 return
             if wait_s:
-                self._pause(wait_s, functools.partial(self._pay, budgets[i + 1 :]))
+                self._pause(wait_s, functools.partial(self._pay, budgets[i + 1 :], then))
                 return
-        self._begin()
+        then()
 
     def _begin(self) -> None:
         assert self._head

@@ -1,0 +1,1 @@
+"""Seeded fuzzers of what piapp reads: see scripts/fuzz --help."""
