@@ -31,6 +31,11 @@ class Answers:
         self.rest = bytearray()
         self._head: tuple[int, dict[str, str]] | None = None
 
+    @property
+    def begun(self) -> bool:
+        """Whether there is a part of an answer."""
+        return bool(self._head or self.rest)
+
     def take(self, may_be_head: bool) -> Answer | None:
         """The next answer, if all of it is here. Raises Malformed.
 
@@ -58,7 +63,7 @@ class Answers:
         """What is left of an answer when the other side has closed; empty if it was complete."""
         if self._head and may_be_head and not self.rest:
             return ""
-        return f"an answer is cut off: {self._head} {bytes(self.rest[:200])!r}" if self._head or self.rest else ""
+        return f"an answer is cut off: {self._head} {bytes(self.rest[:200])!r}" if self.begun else ""
 
     def _take_head(self) -> bool:
         end = self.rest.find(b"\r\n\r\n")
