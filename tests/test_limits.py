@@ -7,28 +7,28 @@ import pytest
 from fakes import until
 
 from piapp.rate_limit import Rate
-from piapp.web.limits import LIMITS, Limits, Requests, fit, share_of
+from piapp.web.limits import LIMITS, Shares, fit, share_of
 
 
 def test_each_address_has_its_own_and_all_share_one() -> None:
-    requests = Requests(Limits(requests_of_one=Rate(2, 1000.0), requests=Rate(3, 1000.0)))
+    shares = Shares(Rate(2, 1000.0), Rate(3, 1000.0))
 
     def spend(share: str) -> bool:
-        return all(budget.allows() for budget in requests.budgets(share))
+        return all(budget.allows() for budget in shares.budgets(share))
 
     assert [spend("10.0.0.1") for _ in range(3)] == [True, True, False]
     assert [spend("10.0.0.2"), spend("10.0.0.2"), spend("10.0.0.3"), spend("")] == [True, False, False, False]
 
 
 def test_an_address_that_asks_for_nothing_more_is_forgotten() -> None:
-    requests = Requests(Limits(requests_of_one=Rate(1, 0.01)))
-    own, _ = requests.budgets("10.0.0.1")
+    shares = Shares(Rate(1, 0.01), Rate(9, 1.0))
+    own, _ = shares.budgets("10.0.0.1")
     assert own.allows()
-    requests.sweep()
-    kept = requests.budgets("10.0.0.1")[0] is own
+    shares.sweep()
+    kept = shares.budgets("10.0.0.1")[0] is own
     until(lambda: own.is_unused)
-    requests.sweep()
-    assert requests.budgets("10.0.0.1")[0] is not own
+    shares.sweep()
+    assert shares.budgets("10.0.0.1")[0] is not own
     assert kept or own.is_unused  # a busy box may take longer for one line than that
 
 

@@ -20,7 +20,7 @@ from tornado import httputil, iostream
 from piapp.rate_limit import RateLimit
 from piapp.web import http1
 from piapp.web.http1 import BadRequest, Head
-from piapp.web.limits import Limits, Requests
+from piapp.web.limits import Limits, Shares
 from piapp.web.link import Link
 
 log = logging.getLogger(__name__)
@@ -46,7 +46,7 @@ class Owner(Protocol):
     """Who has accepted the connection."""
 
     limits: Limits
-    requests: Requests
+    requests: Shares
 
     def handler_for(self, request: httputil.HTTPServerRequest) -> httputil.HTTPMessageDelegate:
         """What is to answer it."""
@@ -65,6 +65,7 @@ class Client(httputil.HTTPConnection):
         self.closed = False
         self._owner = owner
         self._socket = sock
+        self._fd = sock.fileno()  # with the socket itself asyncio's add_reader and the like take three times as long
         self._link = Link(sock)
         self._loop = asyncio.get_running_loop()
         self.waits_since: float | None = self._loop.time()  # for a request, or the rest of it; None: it has one
@@ -93,14 +94,15 @@ class Client(httputil.HTTPConnection):
     # --- reading ---
 
     def _read_on(self) -> None:
-        if not self._reading:
+        """Unless it is over, it is not time yet, or so many requests are here already that the next one is."""
+        if not (self.closed or self._reading or self._pausing) and len(self._in) <= http1.HEAD_LIMIT:
             self._reading = True
-            self._loop.add_reader(self._socket, self._read)
+            self._loop.add_reader(self._fd, self._read)
 
     def _stop_reading(self) -> None:
         if self._reading:
             self._reading = False
-            self._loop.remove_reader(self._socket)
+            self._loop.remove_reader(self._fd)
 
     def _pause(self, pause_s: float, then: Callable[[], None] = lambda: None) -> None:
         """Read nothing for so long."""
@@ -145,27 +147,29 @@ class Client(httputil.HTTPConnection):
             self._pause(TRICKLE_S)
 
     def _take_head(self) -> None:
+        budgets = self._owner.requests.budgets(self.share)
         try:
             self._head = http1.take_head(self._in, self._looked)
         except BadRequest as error:
-            self._refuse(error.status, str(error))
+            self._in.clear()
+            self._pay(budgets, functools.partial(self._refuse, error.status, str(error)))
             return
         self._looked = len(self._in)
         if self._head:
             self._looked, self.waits_since = 0, None
-            self._pay(self._owner.requests.budgets(self.share))
+            self._pay(budgets, self._begin)
 
-    def _pay(self, budgets: tuple[RateLimit, ...]) -> None:
-        """Begin with the request as soon as all of these have something left."""
+    def _pay(self, budgets: tuple[RateLimit, ...], then: Callable[[], None]) -> None:
+        """Go on as soon as all of these have something left."""
         for i, budget in enumerate(budgets):
             wait_s = budget.spend(longest_s=self._owner.limits.longest_wait_s)
             if wait_s is None:
                 self._refuse(503, "There are too many requests: try again in a few seconds.", **{"Retry-After": "5"})
                 return
             if wait_s:
-                self._pause(wait_s, functools.partial(self._pay, budgets[i + 1 :]))
+                self._pause(wait_s, functools.partial(self._pay, budgets[i + 1 :], then))
                 return
-        self._begin()
+        then()
 
     def _begin(self) -> None:
         assert self._head
@@ -193,7 +197,6 @@ class Client(httputil.HTTPConnection):
         if self.closed or self._finished:
             return
         self._wants_body, self.waits_since = True, self._loop.time()
-        self._read_on()
         if self._head.headers.get("Expect", "").lower() == "100-continue":
             self._send(b"HTTP/1.1 100 Continue\r\n\r\n")
         self._take_body()
@@ -208,6 +211,8 @@ class Client(httputil.HTTPConnection):
         if not self._left:
             self._wants_body, self.waits_since = False, None
             self._delegate.finish()
+        else:
+            self._read_on()
 
     # --- answering: the first four are for Tornado's handlers ---
 
@@ -262,7 +267,7 @@ class Client(httputil.HTTPConnection):
             self._write()
             if self._out and not self.closed:
                 self._taken = self._loop.time(), self._link.acknowledged()
-                self._loop.add_writer(self._socket, self._write_on)
+                self._loop.add_writer(self._fd, self._write_on)
         if self.closed:
             _break(flushed)
         elif self._out:
@@ -283,7 +288,7 @@ class Client(httputil.HTTPConnection):
         self._write()
         if self._out or self.closed:
             return
-        self._loop.remove_writer(self._socket)
+        self._loop.remove_writer(self._fd)
         if self._flushed:
             self._flushed.set_result(None)
             self._flushed = None
@@ -317,8 +322,7 @@ class Client(httputil.HTTPConnection):
         if not self._lingering:
             self._lingering, self.waits_since = True, self._loop.time()
             self._in.clear()
-            if not self._pausing:
-                self._read_on()
+            self._read_on()
         if not self._out:
             with contextlib.suppress(OSError):
                 self._socket.shutdown(socket.SHUT_WR)
@@ -357,7 +361,7 @@ class Client(httputil.HTTPConnection):
         if self._pausing:
             self._pausing.cancel()
         self._stop_reading()
-        self._loop.remove_writer(self._socket)
+        self._loop.remove_writer(self._fd)
         self._owner.gone(self)
 
 

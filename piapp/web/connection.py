@@ -50,6 +50,7 @@ class Connection(ABC):
         self.opened = time.monotonic()
         self._connections = connections
         self._socket = sock
+        self._fd = sock.fileno()  # with the socket itself asyncio's add_reader and the like take three times as long
         self._link = Link(sock)
         self._rest: memoryview | None = None  # what the kernel had no room for
         self._size = 0  # of the newest picture that was written, in bytes
@@ -61,7 +62,7 @@ class Connection(ABC):
         self._progress = time.monotonic()  # when the other side was last seen to take something
         self._loop = asyncio.get_running_loop()
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._loop.add_reader(sock, self._read)
+        self._loop.add_reader(self._fd, self._read)
         connections.add(self)
 
     # --- what a kind of viewer makes of it ---
@@ -126,16 +127,16 @@ class Connection(ABC):
             return
         if sent < len(data):
             if self._rest is None:
-                self._loop.add_writer(self._socket, self._write_rest)
+                self._loop.add_writer(self._fd, self._write_rest)
             self._rest = memoryview(data)[sent:]
         elif self._rest is not None:
             self._rest = None
-            self._loop.remove_writer(self._socket)
+            self._loop.remove_writer(self._fd)
 
     def stop_reading(self, pause_s: float) -> None:
         """Hear nothing from the other side for so long: once the kernel's buffer is full, it has to wait."""
         if not self.closed and not self._silence:
-            self._loop.remove_reader(self._socket)
+            self._loop.remove_reader(self._fd)
             self._silence = self._loop.call_later(pause_s, self._read_on)
 
     def close(self, reason: str = "", *, abort: bool = False) -> None:
@@ -147,8 +148,8 @@ class Connection(ABC):
         for handle in (self._recheck, self._silence):
             if handle:
                 handle.cancel()
-        self._loop.remove_reader(self._socket)
-        self._loop.remove_writer(self._socket)
+        self._loop.remove_reader(self._fd)
+        self._loop.remove_writer(self._fd)
         if abort:
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self._socket.close()
@@ -199,7 +200,7 @@ class Connection(ABC):
 
     def _read_on(self) -> None:
         self._silence = None
-        self._loop.add_reader(self._socket, self._read)
+        self._loop.add_reader(self._fd, self._read)
 
     def _read(self) -> None:
         try:

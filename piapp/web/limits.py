@@ -22,6 +22,8 @@ class Limits:
     deaf_s: float = 30.0  # without a file for a newcomer: then only a fresh process may help
     waiting: int = 64  # connections that do not watch (yet), in all
     waiting_of_one: int = 32  # and from one address
+    connects: Rate = Rate(1000, 1.0)
+    connects_of_one: Rate = Rate(200, 2.0)
     requests: Rate = Rate(400, 2.0)
     requests_of_one: Rate = Rate(200, 4.0)
     longest_wait_s: float = 2.0  # for the budget of all; then 503
@@ -32,21 +34,21 @@ class Limits:
 LIMITS = Limits()
 
 
-class Requests:
-    """The budgets of requests: one for each address, and one for all."""
+class Shares:
+    """Budgets of one kind: one for each share, and one for all together."""
 
-    def __init__(self, limits: Limits) -> None:
-        self._rate_of_one = limits.requests_of_one
-        self._all = RateLimit(limits.requests)
+    def __init__(self, of_one: Rate, of_all: Rate) -> None:
+        self._rate = of_one
+        self._all = RateLimit(of_all)
         self._of_one: dict[str, RateLimit] = {}
 
     def budgets(self, share: str) -> tuple[RateLimit, ...]:
-        """All that a request of this share has to be paid from, in this order."""
+        """All that something of this share has to be paid from, in this order."""
         if not share:
             return (self._all,)
         own = self._of_one.get(share)
         if own is None:
-            own = self._of_one[share] = RateLimit(self._rate_of_one)
+            own = self._of_one[share] = RateLimit(self._rate)
         return own, self._all
 
     def sweep(self) -> None:

@@ -13,7 +13,7 @@ from tornado import httputil, routing
 
 from piapp.errors import ListenError
 from piapp.web.client import Client
-from piapp.web.limits import Limits, Requests, share_of
+from piapp.web.limits import Limits, Shares, share_of
 
 log = logging.getLogger(__name__)
 
@@ -42,12 +42,13 @@ class Door:
     ) -> None:
         """`sockets` listen, and belong to the door. `places`: how many connections it may hold that do not watch."""
         self.limits = limits
-        self.requests = Requests(limits)
+        self.requests = Shares(limits.requests_of_one, limits.requests)
         self.clients: set[Client] = set()
         self._sockets = sockets
         self._application = application
         self._places = places
         self._shares: Counter[str] = Counter()  # connections of each share
+        self._connects = Shares(limits.connects_of_one, limits.connects)
         self._loop = asyncio.get_running_loop()
         self._sweeping: asyncio.TimerHandle | None = None
         self._resuming: asyncio.TimerHandle | None = None  # it is shut until then
@@ -121,15 +122,19 @@ class Door:
                 self._out_of_files(error)
                 return
             self._deaf_since = None
-            self._let_in(sock, address[0])
-
-    def _let_in(self, sock: socket.socket, address: str) -> None:
-        sock.setblocking(False)
-        share = share_of(address)
-        if share:
-            if self._shares[share] >= self.limits.waiting_of_one:
+            share = share_of(address[0])
+            *own, of_all = self._connects.budgets(share)
+            if self._shares[share] >= self.limits.waiting_of_one or not all(budget.allows() for budget in own):
                 sock.close()
+                continue
+            self._let_in(sock, address[0], share)
+            if wait_s := of_all.spend():
+                self._pause(wait_s)
                 return
+
+    def _let_in(self, sock: socket.socket, address: str, share: str) -> None:
+        sock.setblocking(False)
+        if share:
             self._shares[share] += 1
         self.clients.add(Client(sock, address, share, self))
 
@@ -152,6 +157,7 @@ class Door:
         self._sweeping = self._loop.call_later(SWEEP_S, self._sweep)
         now = self._loop.time()
         self.requests.sweep()
+        self._connects.sweep()
         for client in tuple(self.clients):
             client.sweep(now)
 

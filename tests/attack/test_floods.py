@@ -5,6 +5,7 @@ import itertools
 import json
 import os
 import re
+import socket
 import stat
 import threading
 import time
@@ -13,9 +14,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from fakes import until
 from live_wire import Page
-from wire import Stream, ask, connect, patch, read_all, request
+from wire import Stream, ask, connect, patch, read_all, read_head, request
 
-from .raw import hear, lines, parse, talk_all
+from .raw import hear, lines, parse, switch, talk_all
 from .target import Target, oldest
 
 HOST = "Host: 127.0.0.1"
@@ -24,6 +25,7 @@ LAST = lines("GET /health HTTP/1.1", HOST, "Connection: close")
 PER_S, BURST = 200, 400  # of all requests
 CONTROLS = re.compile(rb"[\0-\x08\x0b-\x1f\x7f-\x9f]")
 GROWTH = 24 << 20  # bytes of memory
+AHEAD = 6 << 20  # of the same, for requests of some connections
 
 once = pytest.mark.parametrize("target", [oldest()], indirect=True, scope="module")  # nothing of Tornado's is in it
 
@@ -74,6 +76,42 @@ def test_requests_have_a_budget(target: Target) -> None:
     statuses = [status for each in said for status in each.statuses]
     assert set(statuses) <= {200, 503} and all(each.end == "closed" for each in said)
     assert PER_S <= statuses.count(200) <= BURST + PER_S * (took_s + 0.5)
+
+
+@once
+def test_requests_that_come_ahead_of_their_time_take_no_memory(target: Target) -> None:
+    before, end = target.memory(), time.monotonic() + 3.0
+    with contextlib.ExitStack() as stack:
+        socks = [stack.enter_context(connect(target.port)) for _ in range(8)]
+        for sock in socks:
+            sock.setblocking(False)
+        while time.monotonic() < end:
+            for sock in socks:
+                with contextlib.suppress(BlockingIOError):
+                    sock.send(GET * 1000)
+                with contextlib.suppress(BlockingIOError):
+                    sock.recv(1 << 20)
+            time.sleep(0.01)
+        assert target.memory() - before < AHEAD
+
+
+@once
+def test_a_change_may_come_byte_by_byte_and_end_at_any(target: Target) -> None:
+    target.new_log()
+    change = switch(True)
+
+    def send(missing: int) -> int:
+        with connect(target.port) as sock:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            for byte in change[: len(change) - missing]:
+                sock.send(bytes((byte,)))
+                time.sleep(0.007)
+            return 0 if missing else read_head(sock).status
+
+    each = [*range(12)] * 3  # the body has 12 bytes
+    with ThreadPoolExecutor(len(each)) as pool:
+        assert list(pool.map(send, each)) == [0 if missing else 200 for missing in each]
+    assert "Traceback" not in target.new_log()
 
 
 @once

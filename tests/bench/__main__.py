@@ -11,11 +11,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import links, pictures, report, senders, viewers
+from . import attacks, floods, links, pictures, report, request_cost, senders, viewers
 from .senders import LOOPBACK, BenchError, Place, Running, Sender
 from .viewers import Figures, Group
 
-PARTS = ("table", "idle", "stalled", "links")
+USUAL_PARTS = ("table", "idle", "stalled", "links")
+PARTS = (*USUAL_PARTS, "floods", "request-cost")
 LINKS = (
     links.Link(2),
     links.Link(2, queue_ms=1000),
@@ -25,6 +26,8 @@ LINKS = (
     links.Link(60, outage_ms=1500),
 )
 FAST, STALLED = 10, 20
+FLOOD_S = 8.0
+PAIRS = 15
 SOAK_VIEWERS = 100
 SOAK_STEPS = 10
 IDLE_S = 3.0
@@ -152,11 +155,45 @@ def main() -> int:
 
 
 def _run(options: argparse.Namespace, folder: Path) -> None:
-    images = options.images
-    if images is None:
-        images = folder / "images"
+    if options.soak or set(options.parts) & set(USUAL_PARTS):
+        _measure(options, folder)
+    elif (load := os.getloadavg()[0]) > BUSY_LOAD:
+        print(f"Other programs keep this computer busy (load {load:.1f}).\n")
+    if options.soak:
+        return
+    if "floods" in options.parts:
+        _flood(options, folder)
+    if "request-cost" in options.parts:
+        if not options.before:
+            raise BenchError("request-cost compares with another checkout: name its folder with --before")
+        trees = options.before.resolve(), options.tree.resolve()
+        pairs, share = options.rounds or PAIRS, (options.seconds or request_cost.FRAMES_S) / request_cost.FRAMES_S
+        request_cost.run(trees, folder, _images(options, folder), pairs, share, report.Progress())
+
+
+def _flood(options: argparse.Namespace, folder: Path) -> None:
+    flood = senders.compiled("flood.c", folder)
+    if not flood:
+        print("\nNo floods: they need a C compiler.")
+        return
+    wanted = [a for a in attacks.ATTACKS if any(word in a.name for word in options.attacks)]
+    if not wanted:
+        raise BenchError(f"no such attack; there are: {'; '.join(a.name for a in attacks.ATTACKS)}")
+    seconds = options.seconds or FLOOD_S
+    floods.Floods(options.tree.resolve(), folder, flood, seconds, options.cpu, report.Progress()).run(wanted)
+
+
+def _images(options: argparse.Namespace, folder: Path) -> Path:
+    images: Path = options.images or folder / "images"
+    if not options.images and not images.exists():
         images.mkdir()
         pictures.draw(images)
+    return images
+
+
+def _measure(options: argparse.Namespace, folder: Path) -> None:
+    """piapp beside other senders."""
+    images = _images(options, folder)
     floor = senders.floor(folder)
     bench = Bench(
         folder=folder,
@@ -200,8 +237,12 @@ def _numbers(text: str) -> tuple[int, ...]:
     return tuple(sorted({int(part) for part in text.split(",")}))
 
 
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(text.split(","))
+
+
 def _parts(text: str) -> tuple[str, ...]:
-    parts = tuple(text.split(","))
+    parts = _words(text)
     if unknown := set(parts) - set(PARTS):
         raise argparse.ArgumentTypeError(f"{unknown.pop()} is none of {', '.join(PARTS)}")
     return parts
@@ -211,14 +252,26 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="scripts/bench",
         description="Measures what piapp costs, how fresh its pictures are and what slow viewers do to others, beside "
-        "the least that any sender must do. About six minutes; slow links need root. All of it stays on this computer.",
+        "the least that any sender must do. About six minutes; slow links need root. On request: what badly behaved "
+        "clients do to a good viewer (floods), and what a request costs beside another checkout (request-cost), six "
+        "minutes each. All of it stays on this computer.",
     )
     add = parser.add_argument
     add("--quick", action="store_true", help="a minute: fewer rounds, viewers and links")
-    add("--parts", type=_parts, default=PARTS, metavar="A,B", help=f"only these of {','.join(PARTS)}")
+    add("--parts", type=_parts, default=USUAL_PARTS, metavar="A,B", help=f"these of {','.join(PARTS)} (the first four)")
     add("--viewers", type=_numbers, metavar="N,N", help="numbers of viewers in the table (1,10,30,100,300)")
-    add("--seconds", type=float, metavar="S", help="how long each number of viewers watches (4)")
-    add("--rounds", type=int, metavar="N", help="rounds of the table (3)")
+    add("--seconds", type=float, metavar="S", help="how long each number of viewers watches (4), each flood lasts (8)")
+    add("--rounds", type=int, metavar="N", help="rounds of the table (3), pairs of request-cost (15)")
+    add("--tree", type=Path, default=senders.ROOT, metavar="FOLDER", help="the checkout for floods and request-cost")
+    add("--before", type=Path, metavar="FOLDER", help="the checkout that request-cost compares with")
+    add(
+        "--attacks",
+        type=_words,
+        default=("",),
+        metavar="A,B",
+        help="floods: only those with one of these in their name",
+    )
+    add("--cpu", type=float, default=0.0, metavar="SHARE", help="floods: of a core for piapp, as on a slower computer")
     pictures_from = parser.add_mutually_exclusive_group()
     pictures_from.add_argument("--images", type=Path, metavar="FOLDER", help="JPEG files to send (else noise, 100 kB)")
     pictures_from.add_argument(

@@ -42,15 +42,15 @@ class Place:
 class Running:
     """A sender's process, and what the kernel has counted of it so far."""
 
-    def __init__(self, pid: int, port: int) -> None:
-        self.pid, self.port = pid, port
-        self._cpu_clock = (~pid << 3) | 2  # clock_getcpuclockid(3) of another process: nanoseconds, all its threads
+    def __init__(self, process: "subprocess.Popen[bytes]", port: int, log: Path) -> None:
+        self.process, self.port = process, port
+        self.log = log  # stdout and stderr
 
     def cpu_s(self) -> float:
-        return time.clock_gettime(self._cpu_clock)
+        return cpu_s(self.process.pid)
 
     def rss_mb(self) -> float:
-        status = Path(f"/proc/{self.pid}/status").read_text()
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
         _, found, rest = status.partition("VmRSS:")
         if not found:
             raise BenchError("a sender ended while it was measured")
@@ -66,29 +66,36 @@ class Sender:
     path: str = "/stream"
     camera: str = ""  # of a WebSocket at `path`, whose viewers are pages that watch this camera; empty: it is a stream
     health: str = ""  # a path that answers 200 or 503 once it serves; empty: it serves when its port is open
+    tree: Path = ROOT  # the folder to start it in
 
-    @contextlib.contextmanager
-    def running(self, folder: Path, images: Path, source: str, place: Place) -> Iterator[Running]:
-        port = _free_port()
+    def running(
+        self, folder: Path, images: Path, source: str, place: Place
+    ) -> "contextlib.AbstractContextManager[Running]":
+        port = free_port()
         config = folder / "config.toml"
         config.write_text(_config(place.host, port, source, images))
         known = {"host": place.host, "port": port, "images": images, "fps": FPS, "config": config}
         command = self.command
         for key, value in known.items():
             command = command.replace("{" + key + "}", shlex.quote(str(value)))
+        return self.started(shlex.split(command), port, folder, place)
+
+    @contextlib.contextmanager
+    def started(self, command: Sequence[str], port: int, folder: Path, place: Place = Place()) -> Iterator[Running]:
+        """With this command instead of its own. `folder`: for its log and its state."""
         log = folder / "sender.log"
         with log.open("w") as output:
             process = subprocess.Popen(
-                place.command(shlex.split(command)),
+                place.command(command),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
-                cwd=ROOT,
-                env=os.environ | {"HOST": place.host},
+                cwd=self.tree,
+                env=os.environ | {"HOST": place.host, "STATE_DIRECTORY": str(folder / "state")},
             )
         try:
             self._await(process, place, port, log)
-            yield Running(process.pid, port)
+            yield Running(process, port, log)
         finally:
             stop(process)
 
@@ -108,9 +115,10 @@ class Sender:
         raise BenchError(f"{self.name} did not serve within {START_S:g} s: {log.read_text().strip()[-1000:]}")
 
 
-def piapp() -> Sender:
+def piapp(tree: Path = ROOT) -> Sender:
+    """`tree`: the checkout to take it from."""
     command = f"{shlex.quote(sys.executable)} -m piapp --config {{config}}"
-    return Sender("piapp", command, path="/cameras/camera/stream", health="/health")
+    return Sender("piapp", command, path="/cameras/camera/stream", health="/health", tree=tree)
 
 
 def live() -> Sender:
@@ -169,6 +177,11 @@ def end_on_signals() -> None:
         signal.signal(ending, leave)
 
 
+def cpu_s(pid: int) -> float:
+    """The CPU time that a process has used, in all its threads, to the nanosecond."""
+    return time.clock_gettime((~pid << 3) | 2)  # clock_getcpuclockid(3)
+
+
 def answers(port: int, health: str) -> bool:
     try:
         if not health:
@@ -182,7 +195,7 @@ def answers(port: int, health: str) -> bool:
         return False
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.create_server((LOOPBACK, 0)) as sock:
         return int(sock.getsockname()[1])
 

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -64,23 +65,16 @@ def watch(
     with contextlib.ExitStack() as stack:
         files = [stack.enter_context(tempfile.TemporaryFile(dir=folder)) for _ in groups]
         swarms = [
-            stack.enter_context(_swarm(group, running.port, sender, folder, file.fileno()))
+            stack.enter_context(swarm(group, running.port, sender, folder, file.fileno()))
             for group, file in zip(groups, files, strict=True)
         ]
         time.sleep(warm_up_s)
         begin_ns, cpu_s = time.monotonic_ns(), running.cpu_s()
         wait(seconds)
         end_ns, cpu_s, rss_mb = time.monotonic_ns(), running.cpu_s() - cpu_s, running.rss_mb()
-        for swarm in swarms:
-            if swarm.poll() is not None:
-                raise BenchError(f"the viewers of {sender.name} ended too early")
-            swarm.send_signal(signal.SIGTERM)
-            swarm.wait(20)
-        seen = []
-        for file in files:
-            file.seek(0)
-            records: Seen = np.frombuffer(file.read(), RECORD)
-            seen.append(records[(records["read_ns"] >= begin_ns) & (records["read_ns"] < end_ns)])
+        seen = [
+            seen_by(process, file, begin_ns, end_ns, sender.name) for process, file in zip(swarms, files, strict=True)
+        ]
     elapsed_s = (end_ns - begin_ns) / 1e9
     cost = cpu_s * 1e6 / max(1, sum(map(len, seen)))
     sent = np.unique(np.concatenate([records["stamp_ns"] for records in seen]))
@@ -123,8 +117,20 @@ def _rate(seen: Seen, count: int, elapsed_s: float) -> float:
     return len(seen) / elapsed_s / count
 
 
+def seen_by(process: "subprocess.Popen[bytes]", records: IO[bytes], begin_ns: int, end_ns: int, name: str) -> Seen:
+    """End a swarm; what it read between these times, by time.monotonic_ns()."""
+    if process.poll() is not None:
+        raise BenchError(f"the viewers of {name} ended too early")
+    process.send_signal(signal.SIGTERM)
+    process.wait(20)
+    records.seek(0)
+    seen: Seen = np.frombuffer(records.read(), RECORD)
+    return seen[(seen["read_ns"] >= begin_ns) & (seen["read_ns"] < end_ns)]
+
+
 @contextlib.contextmanager
-def _swarm(group: Group, port: int, sender: Sender, folder: Path, output: int) -> "Iterator[subprocess.Popen[bytes]]":
+def swarm(group: Group, port: int, sender: Sender, folder: Path, output: int) -> "Iterator[subprocess.Popen[bytes]]":
+    """A process that writes its records to the file descriptor `output`."""
     binary = compiled("swarm.c", folder)
     program = [str(binary)] if binary else [sys.executable, str(HERE / "swarm.py")]
     arguments = [group.address, str(port), sender.path, str(group.count), *filter(None, [sender.camera])]

@@ -92,7 +92,8 @@ class Piapp:
     def api(self, method: str, path: str, body: object = None) -> Any:
         connection = http.client.HTTPConnection(self.host, self.port, timeout=10)
         with contextlib.closing(connection):
-            connection.request(method, f"/api/{path}", json.dumps(body), {"Content-Type": "application/json"})
+            sent = None if body is None else json.dumps(body)
+            connection.request(method, f"/api/{path}", sent, {"Content-Type": "application/json"})
             answer = connection.getresponse()
             text = answer.read().decode()
             assert answer.status == 200, text
