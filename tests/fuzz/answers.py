@@ -80,6 +80,8 @@ class Answers:
             if name.lower() in headers:
                 raise Malformed(f"{name} twice: {found[0]!r}")
             headers[name.lower()] = value
+        if not re.fullmatch("[0-9]{1,9}", headers.get("content-length", "0")):
+            raise Malformed(f"length {headers['content-length']}")
         self._head = int(found[1]), headers
         del found  # it holds the bytes fast
         del self.rest[: end + 4]
@@ -103,8 +105,6 @@ def _check(answer: Answer) -> None:
         raise Malformed(f"status {status}: {body[:300]!r}")
     if "content-length" not in headers and not is_last and status not in (100, 304):
         raise Malformed(f"no length: {answer}")
-    if not re.fullmatch("[0-9]{1,9}", headers.get("content-length", "0")):
-        raise Malformed(f"length: {answer}")
     if b"root:x:0" in body or b"[tool.ruff]" in body or b"Traceback" in body:
         raise Malformed(f"a file or a traceback: {body[:300]!r}")
     if body and headers.get("content-type") == "application/json":

@@ -56,7 +56,7 @@ class Requests(Line):
 
     def may_wait(self) -> bool:
         """For a body, or for the camera. A marker is answered too if it has become part of something else."""
-        return bool(self._between or self._answers.begun) or any(_WAITS.search(case.data) for _, case in self.sent)
+        return bool(self._between or self._answers.begun or _WAITS.search(self.sent[0][1].data))
 
     def _may_be_head(self) -> bool:
         return any(b"HEAD" in case.data for _, case in self.sent)
