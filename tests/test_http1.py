@@ -86,6 +86,7 @@ def test_an_old_client_names_no_host() -> None:
         (400, b"GET / HTTP/1.1\r\n" + HOST * 2 + b"\r\n"),
         (414, b"GET /" + b"a" * http1.TARGET_LIMIT + b" HTTP/1.1\r\n" + HOST + b"\r\n"),
         (431, b"GET / HTTP/1.1\r\n" + HOST + b"a: b\r\n" * http1.FIELDS_LIMIT + b"\r\n"),
+        (431, b"GET / HTTP/1.1\r\n" + HOST + b"a" * (http1.NAME_LIMIT + 1) + b": b\r\n\r\n"),
         (431, b"GET / HTTP/1.1\r\n" + HOST + b"a: " + b"b" * http1.HEAD_LIMIT),
         (431, b"GET / HTTP/1.1\r\n" + HOST + b"a: " + b"b" * http1.HEAD_LIMIT + b"\r\n\r\n"),
     ],

@@ -18,6 +18,7 @@ from piapp.web.headers import HEADERS
 HEAD_LIMIT = 16 * 1024  # bytes; browsers send cookies of other programs on this computer along
 TARGET_LIMIT = 2048
 FIELDS_LIMIT = 100
+NAME_LIMIT = 100  # characters of a field's name; Tornado keeps the latest thousand names, however long they are
 
 NO_REQUEST = "This is not a well-formed HTTP/1.1 request."
 
@@ -81,6 +82,8 @@ def _parse(head: bytes) -> Head:
     headers = HTTPHeaders()
     for line in lines:
         name, _, value = line.partition(":")
+        if len(name) > NAME_LIMIT:
+            raise BadRequest(431, f"The name of a header field may have {NAME_LIMIT} characters.")
         headers.add(name, value.strip(" \t"))
     method, target, version = (found[name].decode("latin-1") for name in ("method", "target", "version"))
     hosts = headers.get_list("Host")

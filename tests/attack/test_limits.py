@@ -10,7 +10,7 @@ from wire import Refused, Stream, ask, connect, request
 
 from .target import CURRENT, Target, oldest
 
-CALM = 0.6  # of a processor, with a viewer
+CALM = 0.2  # of a processor, with a viewer; one that tries again and again takes 0.3
 
 
 def limited(files: int) -> tuple[str, ...]:

@@ -17,7 +17,7 @@ from .lines import Crew, Line
 
 KINDS = ("http", "websocket", "settings", "patch")
 BATCH = 10_000  # cases; after each, nothing may be left
-MOST_GROWTH_MB = 16.0  # of memory, after the first batch
+MOST_GROWTH_MB = 16.0  # of memory
 PROGRESS_S = 5.0
 SHOWN = 20_000  # bytes
 ALONE_S = 0.1  # after a case, for what it brings about
@@ -39,20 +39,22 @@ class Progress:
 
 
 class Growth:
-    """Of this process, which must not."""
+    """Of this process, once it has been busy for a tenth of the cases: until then it fills what it keeps for good."""
 
-    def __init__(self) -> None:
-        self.before_mb = self.now_mb = 0.0
+    def __init__(self, cases: int) -> None:
+        self._warm = cases / 10
+        self._before_mb = self._now_mb = 0.0
 
-    def look(self) -> None:
+    def look(self, done: int) -> None:
         """Raises Finding."""
-        self.now_mb = target.memory_mb()
-        self.before_mb = self.before_mb or self.now_mb
-        if self.now_mb > self.before_mb + MOST_GROWTH_MB:
-            raise Finding(f"memory has grown from {self.before_mb:.1f} to {self.now_mb:.1f} MB")
+        self._now_mb = target.memory_mb()
+        if done <= self._warm or not self._before_mb:
+            self._before_mb = self._now_mb
+        if self._now_mb > self._before_mb + MOST_GROWTH_MB:
+            raise Finding(f"memory has grown from {self._before_mb:.1f} to {self._now_mb:.1f} MB")
 
     def __str__(self) -> str:
-        return f"{self.before_mb:.1f} MB → {self.now_mb:.1f} MB" if self.before_mb else ""
+        return f"{self._before_mb:.1f} MB → {self._now_mb:.1f} MB" if self._before_mb else ""
 
 
 def batches(seeds: Iterable[int]) -> Iterator[list[int]]:
@@ -68,7 +70,7 @@ def batches(seeds: Iterable[int]) -> Iterator[list[int]]:
 
 def read_settings(seeds: range, folder: Path) -> None:
     """Raises Finding."""
-    progress, growth = Progress("settings", len(seeds)), Growth()
+    progress, growth = Progress("settings", len(seeds)), Growth(len(seeds))
     with files.reading(folder) as reader:
         done = 0
         for batch in batches(seeds):
@@ -81,7 +83,7 @@ def read_settings(seeds: range, folder: Path) -> None:
                     raise
                 done += 1
                 progress(done, f"slowest {reader.slowest_s:.2f} s, {growth}")
-            growth.look()
+            growth.look(done)
         progress(done, f"slowest {reader.slowest_s:.2f} s, {growth}", last=True)
 
 
@@ -111,7 +113,7 @@ async def talk(kind: str, seeds: range, folder: Path) -> None:
         "patch": (requests.change, talks.Changes),
         "websocket": (frames.case, talks.Live),
     }[kind]
-    progress, growth = Progress(kind, len(seeds)), Growth()
+    progress, growth = Progress(kind, len(seeds)), Growth(len(seeds))
 
     def cases(batch: list[int]) -> Iterator[Case]:
         for seed in batch:
@@ -128,7 +130,7 @@ async def talk(kind: str, seeds: range, folder: Path) -> None:
             for batch in batches(seeds):
                 await crew.run(cases(batch))
                 await piapp.check()
-                growth.look()
+                growth.look(crew.done)
         except Finding as finding:
             await search(kind, finding, piapp, make_line)
             raise

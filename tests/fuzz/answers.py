@@ -31,6 +31,11 @@ class Answers:
         self.rest = bytearray()
         self._head: tuple[int, dict[str, str]] | None = None
 
+    @property
+    def begun(self) -> bool:
+        """Whether there is a part of an answer."""
+        return bool(self._head or self.rest)
+
     def take(self, may_be_head: bool) -> Answer | None:
         """The next answer, if all of it is here. Raises Malformed.
 
@@ -58,7 +63,7 @@ class Answers:
         """What is left of an answer when the other side has closed; empty if it was complete."""
         if self._head and may_be_head and not self.rest:
             return ""
-        return f"an answer is cut off: {self._head} {bytes(self.rest[:200])!r}" if self._head or self.rest else ""
+        return f"an answer is cut off: {self._head} {bytes(self.rest[:200])!r}" if self.begun else ""
 
     def _take_head(self) -> bool:
         end = self.rest.find(b"\r\n\r\n")
@@ -75,6 +80,8 @@ class Answers:
             if name.lower() in headers:
                 raise Malformed(f"{name} twice: {found[0]!r}")
             headers[name.lower()] = value
+        if not re.fullmatch("[0-9]{1,9}", headers.get("content-length", "0")):
+            raise Malformed(f"length {headers['content-length']}")
         self._head = int(found[1]), headers
         del found  # it holds the bytes fast
         del self.rest[: end + 4]
@@ -98,8 +105,6 @@ def _check(answer: Answer) -> None:
         raise Malformed(f"status {status}: {body[:300]!r}")
     if "content-length" not in headers and not is_last and status not in (100, 304):
         raise Malformed(f"no length: {answer}")
-    if not re.fullmatch("[0-9]{1,9}", headers.get("content-length", "0")):
-        raise Malformed(f"length: {answer}")
     if b"root:x:0" in body or b"[tool.ruff]" in body or b"Traceback" in body:
         raise Malformed(f"a file or a traceback: {body[:300]!r}")
     if body and headers.get("content-type") == "application/json":

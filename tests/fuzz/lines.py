@@ -20,7 +20,7 @@ from .target import Target
 
 LINES = 48
 UNDER_WAY = 4  # cases, at most
-IDLE_S = 0.3  # so long after the last answer piapp waits for more
+IDLE_TICKS = 8  # without an answer: piapp waits for more
 ENDS_S = 10.0  # after the end of what is said to it
 PIECE_S = 0.0005  # between two pieces
 TICK_S = 0.05
@@ -36,7 +36,7 @@ class Line(asyncio.Protocol, ABC):
         self._crew = crew
         self._pieces: deque[bytes] = deque()  # still to be sent of the newest one
         self._transport: asyncio.Transport | None = None
-        self._moved = self.loop.time()  # when a case was sent first or was done
+        self._idle = 0  # ticks since a case was sent first or was done
         self._ended: float | None = None  # when all was said
 
     # --- what a kind of line makes of it ---
@@ -52,6 +52,10 @@ class Line(asyncio.Protocol, ABC):
     def cut_off(self) -> str:
         """What is wrong with the end of what came, as piapp has closed the line in an orderly way."""
         return ""
+
+    def may_wait(self) -> bool:
+        """Whether piapp may wait for more than it was told."""
+        return True
 
     def greet(self) -> bool:
         """Say what comes first; whether cases may follow at once."""
@@ -72,7 +76,7 @@ class Line(asyncio.Protocol, ABC):
         while self.sent.popleft()[0] != number:
             self._crew.finish()
         self._crew.finish()
-        self._moved = self.loop.time()
+        self._idle = 0
 
     def close(self) -> None:
         if self._transport:
@@ -124,7 +128,7 @@ class Line(asyncio.Protocol, ABC):
                 return
             number = self._crew.number()
             if not self.sent:
-                self._moved = self.loop.time()
+                self._idle = 0
             self.sent.append((number, case))
             self._pieces += case.pieces
             self._pieces[-1] += self.marker(number)
@@ -144,7 +148,10 @@ class Line(asyncio.Protocol, ABC):
     def tick(self, now: float) -> None:
         if not self._transport or not self.sent or self._pieces:
             return
-        if self._ended is None and now - self._moved > IDLE_S:
+        self._idle += 1
+        if self._ended is None and self._idle > IDLE_TICKS:
+            if not self.may_wait():
+                self._crew.found(Finding("a hang: no answer", self.suspects()))
             self._ended = now
             with contextlib.suppress(OSError):  # it has closed in this moment
                 self._transport.write_eof()

@@ -17,6 +17,7 @@ from .case import Case, Finding
 from .lines import Crew, Line
 
 _MARKER = re.compile(rb'\{"error": "There is no camera \\"mark (\d+)\\"\.')
+_WAITS = re.compile(rb"content-length|snapshot", re.IGNORECASE)
 _UPGRADE = {"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13"}
 BROKEN = frozenset({CloseCode.PROTOCOL_ERROR, CloseCode.NOT_UNDERSTOOD, CloseCode.TOO_BIG})
 ENDS = BROKEN | {CloseCode.GOING_AWAY}
@@ -52,6 +53,10 @@ class Requests(Line):
 
     def cut_off(self) -> str:
         return self._answers.cut_off(self._may_be_head())
+
+    def may_wait(self) -> bool:
+        """For a body, or for the camera. A marker is answered too if it has become part of something else."""
+        return bool(self._between or self._answers.begun or _WAITS.search(self.sent[0][1].data))
 
     def _may_be_head(self) -> bool:
         return any(b"HEAD" in case.data for _, case in self.sent)
