@@ -8,6 +8,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+_ROUNDING_S = 1e-6  # else rounding errors take the last of a burst
+
 
 @dataclass(frozen=True)
 class Rate:
@@ -45,7 +47,7 @@ class RateLimit:
         now = self._clock()
         due = max(self._due, now) + amount * self._each_s
         wait_s = max(0.0, due - self._span_s - now)
-        if wait_s > longest_s:
+        if wait_s > longest_s + _ROUNDING_S:
             return None
         self._due = due
-        return wait_s
+        return wait_s if wait_s > _ROUNDING_S else 0.0

@@ -94,3 +94,10 @@ def test_no_more_is_ever_spent_than_there_was(steps: list[tuple[float, float]]) 
         if limit.spend(amount, longest_s=0.0) is not None:
             spent += amount
         assert spent <= 20 + 10 * (clock.now - began) + 1e-6
+
+
+@given(st.floats(0, 1e7), st.sampled_from([Rate(5, 1.0), Rate(3, 1.0), Rate(200, 4.0), Rate(1, 600.0)]))
+def test_a_burst_is_whole_at_any_time(now: float, rate: Rate) -> None:
+    limit = RateLimit(rate, lambda: now)
+    assert sum(limit.allows() for _ in range(2 * int(rate.count))) == rate.count
+    assert limit.wait_s > 0
