@@ -113,6 +113,13 @@ def test_no_body_comes_encoded(name: str, coding: str) -> None:
     assert status_of(f"GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n{name}: {coding}\r\n\r\n".encode()) == 501
 
 
+def test_an_empty_line_in_front_may_come_in_two_pieces() -> None:
+    buffer = bytearray(b"\r")
+    assert take_head(buffer) is None
+    buffer += b"\nGET / HTTP/1.1\r\nHost: a\r\n\r\n"
+    assert take_head(buffer, 1)
+
+
 @given(st.binary(max_size=60), st.lists(st.integers(1, 30), max_size=30))
 def test_it_does_not_matter_in_which_pieces_it_comes(junk: bytes, sizes: list[int]) -> None:
     whole = b"GET /x HTTP/1.1\r\nHost: a\r\nA: " + junk + b"\r\n\r\n"

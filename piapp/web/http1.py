@@ -53,8 +53,9 @@ def take_head(buffer: bytearray, looked: int = 0) -> Head | None:
 
     So many bytes were looked at before and did not hold its end. Raises BadRequest, as soon as that shows.
     """
-    if not looked and buffer.startswith(b"\r\n"):  # RFC 9112, 2.2: some clients end a body with a line end too many
+    if looked < 2 and buffer.startswith(b"\r\n"):  # RFC 9112, 2.2: some clients end a body with a line end too many
         del buffer[:2]
+        looked = 0
     end = buffer.find(_END, max(0, looked - len(_END)))
     if end > HEAD_LIMIT or (end < 0 and len(buffer) > HEAD_LIMIT):
         raise BadRequest(431, f"The head of a request may have {HEAD_LIMIT >> 10} kB.")
