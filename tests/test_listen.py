@@ -1,6 +1,7 @@
 """The door where there are no more files to be had."""
 
 import asyncio
+import contextlib
 import logging
 import os
 import resource
@@ -15,12 +16,21 @@ from piapp.web import listen
 from piapp.web.limits import LIMITS, Limits
 from piapp.web.listen import Door
 
+LARGE = 20_000_000  # bytes
+
+
+class Large(web.RequestHandler):
+    """A response that no kernel buffer holds."""
+
+    def get(self) -> None:
+        self.write(b"x" * LARGE)
+
 
 @asynccontextmanager
 async def opened(limits: Limits = LIMITS) -> AsyncIterator[tuple[Door, int]]:
-    """A door without any handler behind it, and its port."""
+    """A door with nothing behind it but a large page, and its port."""
     [sock] = listen.bind("127.0.0.1", 0)
-    door = Door([sock], web.Application(), limits, lambda: limits.waiting)
+    door = Door([sock], web.Application([("/large", Large)]), limits, lambda: limits.waiting)
     door.open()
     try:
         yield door, sock.getsockname()[1]
@@ -88,3 +98,32 @@ def test_when_it_is_shut_nobody_is_let_in_and_those_inside_can_be_sent_away() ->
                     inside.recv(1)
 
     asyncio.run(main())
+
+
+def test_slow_readers_do_not_keep_all_connections() -> None:
+    """They always take a little, so no timeout ends them."""
+
+    async def main() -> None:
+        async with opened(Limits(waiting=2, write_s=0.3)) as (door, port), contextlib.AsyncExitStack() as stack:
+            readers = [stack.enter_context(asking(port)) for _ in range(2)]
+            await within(lambda: [client for client in door.clients if client.evictable_at])
+            first = set(door.clients)
+            stack.enter_context(asking(port))
+            while first & door.clients == first:  # noqa: ASYNC110
+                for sock in readers:
+                    sock.recv(20_000)
+                await asyncio.sleep(0.05)
+            await within(lambda: door.clients - first)
+
+    asyncio.run(asyncio.wait_for(main(), 20))
+
+
+@contextmanager
+def asking(port: int) -> Iterator[socket.socket]:
+    """A client that has asked for the large page."""
+    with socket.socket() as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+        sock.connect(("127.0.0.1", port))
+        sock.settimeout(10)
+        sock.sendall(b"GET /large HTTP/1.1\r\nHost: a\r\n\r\n")
+        yield sock

@@ -28,6 +28,7 @@ log = logging.getLogger(__name__)
 READ_SIZE = 16 * 1024
 PROMPT_READS = 8  # of one request; a client that sends it in more pieces is read only every…
 TRICKLE_S = 0.05
+SETTLED_S = 1.0  # A connection that has been idle for less is not evicted: its request may be on the way.
 LINGER_S = 2.0  # for the other side to take the last answer and close
 UNSENT_LIMIT = 64 * 1024  # bytes of an answer that the kernel takes beyond what the other side has room for
 _TCP_NOTSENT_LOWAT = 25  # <linux/tcp.h>
@@ -47,6 +48,10 @@ class Owner(Protocol):
 
     limits: Limits
     requests: Shares
+
+    @property
+    def is_full(self) -> bool:
+        """All connections that piapp accepts are taken."""
 
     def handler_for(self, request: httputil.HTTPServerRequest) -> httputil.HTTPMessageDelegate:
         """What is to answer it."""
@@ -68,7 +73,7 @@ class Client(httputil.HTTPConnection):
         self._fd = sock.fileno()  # with the socket itself asyncio's add_reader and the like take three times as long
         self._link = Link(sock)
         self._loop = asyncio.get_running_loop()
-        self.waits_since: float | None = self._loop.time()  # for a request, or the rest of it; None: it has one
+        self._idle_since: float | None = self._loop.time()  # waiting for a request or its body; None: it has arrived
         # --- the request ---
         self._in = bytearray()  # what has arrived of it and of those that follow
         self._looked = 0  # so many bytes of that are known not to hold a whole head
@@ -82,6 +87,7 @@ class Client(httputil.HTTPConnection):
         # --- the answer ---
         self._out = bytearray()  # what the kernel had no room for
         self._flushed: Flushed | None = None  # done when it has taken that
+        self._sends_since = 0.0  # when that became so
         self._taken = 0.0, 0  # when the other side was last seen to take some of it, and its count of bytes then
         self._keep_alive = False
         self._finished = False
@@ -90,6 +96,13 @@ class Client(httputil.HTTPConnection):
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         sock.setsockopt(socket.IPPROTO_TCP, _TCP_NOTSENT_LOWAT, UNSENT_LIMIT)
         self._read_on()
+
+    @property
+    def evictable_at(self) -> float | None:
+        """The loop time from which a new connection may replace this one; None while piapp works on its request."""
+        if self._out:
+            return self._sends_since + self._owner.limits.write_s
+        return None if self._idle_since is None else self._idle_since + SETTLED_S
 
     # --- reading ---
 
@@ -156,7 +169,7 @@ class Client(httputil.HTTPConnection):
             return
         self._looked = len(self._in)
         if self._head:
-            self._looked, self.waits_since = 0, None
+            self._looked, self._idle_since = 0, None
             self._pay(budgets, self._begin)
 
     def _pay(self, budgets: tuple[RateLimit, ...], then: Callable[[], None]) -> None:
@@ -196,7 +209,7 @@ class Client(httputil.HTTPConnection):
         assert self._head
         if self.closed or self._finished:
             return
-        self._wants_body, self.waits_since = True, self._loop.time()
+        self._wants_body, self._idle_since = True, self._loop.time()
         if self._head.headers.get("Expect", "").lower() == "100-continue":
             self._send(b"HTTP/1.1 100 Continue\r\n\r\n")
         self._take_body()
@@ -209,7 +222,7 @@ class Client(httputil.HTTPConnection):
         if data:
             self._delegate.data_received(data)
         if not self._left:
-            self._wants_body, self.waits_since = False, None
+            self._wants_body, self._idle_since = False, None
             self._delegate.finish()
         else:
             self._read_on()
@@ -224,7 +237,8 @@ class Client(httputil.HTTPConnection):
     ) -> Flushed:
         assert self._head and isinstance(start_line, httputil.ResponseStartLine)
         bounded = "Content-Length" in headers or start_line.code == 304 or self._head.line.method == "HEAD"
-        self._keep_alive = self._keep_alive and bounded and not self._left
+        # While connections are scarce, each gets one answer: a client that pipelines requests is never idle.
+        self._keep_alive = self._keep_alive and bounded and not self._left and not self._owner.is_full
         if not self._keep_alive:
             headers["Connection"] = "close"
         elif self._head.line.version == "HTTP/1.0":
@@ -266,7 +280,8 @@ class Client(httputil.HTTPConnection):
         if not waited:
             self._write()
             if self._out and not self.closed:
-                self._taken = self._loop.time(), self._link.acknowledged()
+                self._sends_since = self._loop.time()
+                self._taken = self._sends_since, self._link.acknowledged()
                 self._loop.add_writer(self._fd, self._write_on)
         if self.closed:
             _break(flushed)
@@ -304,7 +319,7 @@ class Client(httputil.HTTPConnection):
         elif not self.closed:
             self._head = self._delegate = self._on_close = None
             self._reads = 0
-            self.waits_since = self._loop.time()
+            self._idle_since = self._loop.time()
             self._read_on()
             if self._in:
                 self._loop.call_soon(self._begin_next)
@@ -320,7 +335,7 @@ class Client(httputil.HTTPConnection):
         if self.closed:
             return
         if not self._lingering:
-            self._lingering, self.waits_since = True, self._loop.time()
+            self._lingering, self._idle_since = True, self._loop.time()
             self._in.clear()
             self._read_on()
         if not self._out:
@@ -336,8 +351,8 @@ class Client(httputil.HTTPConnection):
                 self._taken = now, acknowledged
             elif now - self._taken[0] > limits.write_s:
                 self.close(abort=True)
-        elif self.waits_since is not None:
-            if now - self.waits_since > (LINGER_S if self._lingering else limits.request_s):
+        elif self._idle_since is not None:
+            if now - self._idle_since > (LINGER_S if self._lingering else limits.request_s):
                 self.close(abort=self._link.unacknowledged() > 0)
 
     def close(self, *, abort: bool = False) -> None:

@@ -26,7 +26,6 @@ SWEEP_S = 1.0
 FULL_S = 0.05  # until the door looks again whether there is room
 NO_FILES_S = 1.0  # until it tries again to have another file
 NO_FILES = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
-SETTLED_S = 1.0  # so long a connection may take for its first request, before it can lose its place to a newcomer
 
 
 class Door:
@@ -80,6 +79,10 @@ class Door:
 
     # --- for clients ---
 
+    @property
+    def is_full(self) -> bool:
+        return len(self.clients) >= self._places()
+
     def handler_for(self, request: httputil.HTTPServerRequest) -> httputil.HTTPMessageDelegate:
         delegate = self._application.find_handler(request)
         assert delegate
@@ -109,7 +112,7 @@ class Door:
 
     def _accept(self, listening: socket.socket) -> None:
         for _ in range(AT_ONCE):
-            if len(self.clients) >= self._places() and not self._make_room():
+            if self.is_full and not self._make_room():
                 self._pause(FULL_S)
                 return
             try:
@@ -139,10 +142,10 @@ class Door:
         self.clients.add(Client(sock, address, share, self))
 
     def _make_room(self) -> bool:
-        """Of those that wait for their first request, or the next one, close whoever has waited longest."""
-        waiting = [(client.waits_since, client) for client in self.clients if client.waits_since is not None]
-        since, longest = min(waiting, key=lambda each: each[0], default=(0.0, None))
-        if longest is None or self._loop.time() - since < SETTLED_S:
+        """Evict the connection that has been idle, or too slow to take its response, for longest. False: there is none."""
+        evictable = [(at, client) for client in self.clients if (at := client.evictable_at) is not None]
+        at, longest = min(evictable, key=lambda each: each[0], default=(0.0, None))
+        if longest is None or at > self._loop.time():
             return False
         longest.close(abort=True)
         return True
