@@ -118,6 +118,20 @@ def test_slow_readers_do_not_keep_all_connections() -> None:
     asyncio.run(asyncio.wait_for(main(), 20))
 
 
+def test_a_table_of_files_that_was_full_for_a_moment_is_no_reason_to_restart() -> None:
+    """accept() fails when there is no file left even if nobody is waiting."""
+
+    async def main() -> None:
+        async with opened(Limits(deaf_s=0.1)) as (door, _):
+            with no_files():
+                for sock in door._sockets:
+                    door._accept(sock)
+            await asyncio.sleep(listen.NO_FILES_S + 0.3)
+            assert not door.is_deaf
+
+    asyncio.run(main())
+
+
 @contextmanager
 def asking(port: int) -> Iterator[socket.socket]:
     """A client that has asked for the large page."""

@@ -101,6 +101,10 @@ class Door:
         self._resuming = None
         for each in self._sockets:
             self._loop.add_reader(each, self._accept, each)
+        for each in self._sockets:
+            # Out of files, try even if nobody is waiting: accept() fails in that case, too.
+            if self._deaf_since is not None and self._resuming is None:
+                self._accept(each)
 
     def _ignore(self) -> None:
         for each in self._sockets:
@@ -118,6 +122,7 @@ class Door:
             try:
                 sock, address = listening.accept()
             except BlockingIOError:
+                self._deaf_since = None
                 return
             except OSError as error:
                 if error.errno not in NO_FILES:
