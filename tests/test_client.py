@@ -116,6 +116,13 @@ def test_who_has_said_all_still_gets_the_answer(running: Running) -> None:
         assert read_all(sock).count(b"HTTP/1.1 200 OK\r\n") >= 1
 
 
+def test_a_change_is_made_though_its_client_half_closes_at_once(running: Running) -> None:
+    with connect(running.port) as sock:
+        sock.sendall(request("PATCH", "/api/cameras/camera", JSON, b'{"on": true}'))
+        sock.shutdown(socket.SHUT_WR)
+        assert read_all(sock).startswith(b"HTTP/1.1 200 OK\r\n")
+
+
 # --- bodies that nobody wants ---
 
 

@@ -126,6 +126,8 @@ class Client(httputil.HTTPConnection):
             then()
 
         self._stop_reading()
+        if self._pausing:
+            self._pausing.cancel()
         self._pausing = self._loop.call_later(pause_s, resume)
 
     def _read(self) -> None:
@@ -136,7 +138,7 @@ class Client(httputil.HTTPConnection):
         except OSError:
             self.close()
             return
-        if not data and self._out:  # it has said all it had to say, and waits for its answer
+        if not data and (self._out or 0 < self._left <= len(self._in)):  # half-closed: it waits for the response
             self._keep_alive = False
             self._stop_reading()
         elif not data:
