@@ -7,6 +7,7 @@ characters are escaped. And what happens again and again is told a few times, th
 import logging
 import re
 import sys
+import threading
 import time
 from collections.abc import Callable
 
@@ -44,11 +45,16 @@ class Repetition(logging.Filter):
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__()
         self._clock = clock
+        self._lock = threading.Lock()  # logging calls filters without one
         self._kinds: dict[tuple[str, str], tuple[RateLimit, int]] = {}  # and how many of it were left out
 
     def filter(self, record: logging.LogRecord) -> bool:
         if record.levelno < logging.INFO:
             return True
+        with self._lock:
+            return self._passes(record)
+
+    def _passes(self, record: logging.LogRecord) -> bool:
         kind = record.name, str(record.msg)
         limit, omitted = self._kinds.pop(kind) if kind in self._kinds else (RateLimit(LINES, self._clock), 0)
         passes = limit.allows()
