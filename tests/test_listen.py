@@ -26,11 +26,21 @@ class Large(web.RequestHandler):
         self.write(b"x" * LARGE)
 
 
+class Broken(web.RequestHandler):
+    """A response whose second half cannot be read."""
+
+    async def get(self) -> None:
+        self.set_header("Content-Length", "10")
+        self.write(b"first")
+        await self.flush()
+        raise OSError("the SD card has failed")
+
+
 @asynccontextmanager
 async def opened(limits: Limits = LIMITS) -> AsyncIterator[tuple[Door, int]]:
-    """A door with nothing behind it but a large page, and its port."""
+    """A door with a large page and a broken one behind it, and its port."""
     [sock] = listen.bind("127.0.0.1", 0)
-    door = Door([sock], web.Application([("/large", Large)]), limits, lambda: limits.waiting)
+    door = Door([sock], web.Application([("/large", Large), ("/broken", Broken)]), limits, lambda: limits.waiting)
     door.open()
     try:
         yield door, sock.getsockname()[1]
@@ -132,12 +142,24 @@ def test_a_table_of_files_that_was_full_for_a_moment_is_no_reason_to_restart() -
     asyncio.run(main())
 
 
+def test_a_response_that_breaks_off_ends_its_connection() -> None:
+    """Else the client would read the next response as the rest of it."""
+
+    async def main() -> None:
+        async with opened() as (_, port):
+            with asking(port, "/broken") as sock:
+                reading = asyncio.to_thread(lambda: b"".join(iter(lambda: sock.recv(65536), b"")))
+                assert (await asyncio.wait_for(reading, 10)).endswith(b"first")
+
+    asyncio.run(main())
+
+
 @contextmanager
-def asking(port: int) -> Iterator[socket.socket]:
-    """A client that has asked for the large page."""
+def asking(port: int, path: str = "/large") -> Iterator[socket.socket]:
+    """A client that has asked for this page."""
     with socket.socket() as sock:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
         sock.connect(("127.0.0.1", port))
         sock.settimeout(10)
-        sock.sendall(b"GET /large HTTP/1.1\r\nHost: a\r\n\r\n")
+        sock.sendall(f"GET {path} HTTP/1.1\r\nHost: a\r\n\r\n".encode())
         yield sock

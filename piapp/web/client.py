@@ -90,6 +90,7 @@ class Client(httputil.HTTPConnection):
         self._sends_since = 0.0  # when that became so
         self._taken = 0.0, 0  # when the other side was last seen to take some of it, and its count of bytes then
         self._keep_alive = False
+        self._missing = 0  # bytes of the Content-Length that are not written yet
         self._finished = False
         self._lingering = False  # it ends when the other side has taken what was sent
         self._on_close: Callable[[], None] | None = None
@@ -238,7 +239,9 @@ class Client(httputil.HTTPConnection):
         chunk: bytes | None = None,
     ) -> Flushed:
         assert self._head and isinstance(start_line, httputil.ResponseStartLine)
-        bounded = "Content-Length" in headers or start_line.code == 304 or self._head.line.method == "HEAD"
+        has_body = start_line.code != 304 and self._head.line.method != "HEAD"
+        bounded = "Content-Length" in headers or not has_body
+        self._missing = int(headers.get("Content-Length", 0)) - len(chunk or b"") if has_body else 0
         # While connections are scarce, each gets one answer: a client that pipelines requests is never idle.
         self._keep_alive = self._keep_alive and bounded and not self._left and not self._owner.is_full
         if not self._keep_alive:
@@ -248,10 +251,13 @@ class Client(httputil.HTTPConnection):
         return self._send(http1.answer_head(start_line.code, headers.get_all()) + (chunk or b""))
 
     def write(self, chunk: bytes) -> Flushed:
+        self._missing -= len(chunk)
         return self._send(chunk)
 
     def finish(self) -> None:
         self._finished, self._wants_body = True, False
+        if self._missing:  # the handler failed halfway; only the end of the connection can tell the client
+            self._keep_alive = False
         if not self._out:
             self._end_answer()
 

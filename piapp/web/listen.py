@@ -147,7 +147,7 @@ class Door:
         self.clients.add(Client(sock, address, share, self))
 
     def _make_room(self) -> bool:
-        """Evict the connection that has been idle, or too slow to take its response, for longest. False: there is none."""
+        """Evict the connection that has been idle, or too slow to take its response, for longest. False: none is."""
         evictable = [(at, client) for client in self.clients if (at := client.evictable_at) is not None]
         at, longest = min(evictable, key=lambda each: each[0], default=(0.0, None))
         if longest is None or at > self._loop.time():
