@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import functools
 import logging
 import os
 import resource
@@ -13,6 +14,7 @@ import pytest
 from tornado import web
 
 from piapp.web import listen
+from piapp.web.client import Client
 from piapp.web.limits import LIMITS, Limits
 from piapp.web.listen import Door
 
@@ -152,6 +154,25 @@ def test_a_response_that_breaks_off_ends_its_connection() -> None:
                 assert (await asyncio.wait_for(reading, 10)).endswith(b"first")
 
     asyncio.run(main())
+
+
+def test_responses_that_clients_do_not_take_fill_no_memory() -> None:
+    limits = Limits(unsent=int(2.5 * LARGE))
+
+    async def main() -> None:
+        async with opened(limits) as (door, port), contextlib.AsyncExitStack() as stack:
+            for _ in range(6):
+                before = set(door.clients)
+                stack.enter_context(asking(port))
+                await within(functools.partial(_sending, door, before))
+                assert sum(client.unsent for client in door.clients) <= limits.unsent
+            assert len(door.clients) == 2
+
+    asyncio.run(main())
+
+
+def _sending(door: Door, before: set[Client]) -> bool:
+    return any(client.unsent for client in door.clients - before)
 
 
 @contextmanager

@@ -59,6 +59,9 @@ class Owner(Protocol):
     def gone(self, client: "Client") -> None:
         """It is closed, or somebody else's from now on."""
 
+    def has_unsent(self, client: "Client") -> None:
+        """More of its response is kept than before."""
+
 
 class Client(httputil.HTTPConnection):
     """Belongs to the event loop. Nothing raises for a broken connection."""
@@ -97,6 +100,11 @@ class Client(httputil.HTTPConnection):
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         sock.setsockopt(socket.IPPROTO_TCP, _TCP_NOTSENT_LOWAT, UNSENT_LIMIT)
         self._read_on()
+
+    @property
+    def unsent(self) -> int:
+        """Bytes of the response that the kernel has no room for."""
+        return len(self._out)
 
     @property
     def evictable_at(self) -> float | None:
@@ -295,6 +303,7 @@ class Client(httputil.HTTPConnection):
             _break(flushed)
         elif self._out:
             self._flushed = flushed
+            self._owner.has_unsent(self)
         else:
             flushed.set_result(None)
         return flushed
@@ -385,6 +394,8 @@ class Client(httputil.HTTPConnection):
             self._pausing.cancel()
         self._stop_reading()
         self._loop.remove_writer(self._fd)
+        self._in.clear()  # the handler refers to this object until the garbage collector finds both
+        self._out.clear()
         self._owner.gone(self)
 
 

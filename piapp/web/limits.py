@@ -27,6 +27,7 @@ class Limits:
     requests: Rate = Rate(400, 2.0)
     requests_of_one: Rate = Rate(200, 4.0)
     longest_wait_s: float = 2.0  # for the budget of all; then 503
+    unsent: int = 64 << 20  # bytes of responses that clients have not taken yet, in all
     messages: Rate = Rate(100, 5.0)  # of one page, beyond acknowledgements of pictures
     least_pace_s: float = 10.0  # who gets less than a picture in this time gives up its place when all are taken
 

@@ -95,6 +95,17 @@ class Door:
             if not self._shares[client.share]:
                 del self._shares[client.share]
 
+    def has_unsent(self, client: Client) -> None:
+        """Close the slowest readers, other than this one, while unsent responses take too much memory."""
+        unsent = sum(each.unsent for each in self.clients)
+        while unsent > self.limits.unsent:
+            readers = [(each.evictable_at or 0.0, each) for each in self.clients if each.unsent and each is not client]
+            if not readers:
+                return
+            _, slowest = min(readers, key=lambda each: each[0])
+            unsent -= slowest.unsent
+            slowest.close(abort=True)
+
     # --- accepting ---
 
     def _listen(self) -> None:
