@@ -161,7 +161,7 @@ def test_the_time_it_takes_grows_with_the_head_alone() -> None:
 
 
 def test_an_answer() -> None:
-    assert http1.answer_head(404, [("A", "b"), ("C", "ä")]) == b"HTTP/1.1 404 Not Found\r\nA: b\r\nC: \xe4\r\n\r\n"
+    assert http1.response_head(404, [("A", "b"), ("C", "ä")]) == b"HTTP/1.1 404 Not Found\r\nA: b\r\nC: \xe4\r\n\r\n"
     for broken in ("a\r\nSet-Cookie: b", "a\nb", "a\rb"):
-        with pytest.raises(ValueError, match="line end"):
-            http1.answer_head(200, [("A", broken)])
+        with pytest.raises(ValueError, match="line break"):
+            http1.response_head(200, [("A", broken)])

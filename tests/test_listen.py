@@ -48,7 +48,7 @@ async def opened(limits: Limits = LIMITS) -> AsyncIterator[tuple[Door, int]]:
         yield door, sock.getsockname()[1]
     finally:
         door.shut()
-        door.clear()
+        door.close_clients()
 
 
 async def within(condition: Callable[[], object], limit_s: float = 20.0) -> None:
@@ -78,21 +78,21 @@ def test_without_files_it_waits_and_says_so_once(
     caplog.set_level(logging.INFO)
 
     async def main() -> None:
-        async with opened(Limits(deaf_s=0.3)) as (door, port):
+        async with opened(Limits(no_files_s=0.3)) as (door, port):
             with socket.create_connection(("127.0.0.1", port)):
                 await within(lambda: door.clients)
             await within(lambda: not door.clients)
             with socket.socket() as waiting:
                 with no_files():
                     waiting.connect(("127.0.0.1", port))
-                    await within(lambda: door.is_deaf)
+                    await within(lambda: door.is_out_of_files)
                     assert not door.clients
                 await within(lambda: door.clients)
-                assert not door.is_deaf
+                assert not door.is_out_of_files
 
     asyncio.run(main())
     [line] = [record.getMessage() for record in caplog.records if record.name == listen.__name__]
-    assert line == "no more connections can be accepted: Too many open files"
+    assert line == "cannot accept connections: Too many open files"
 
 
 def test_when_it_is_shut_nobody_is_let_in_and_those_inside_can_be_sent_away() -> None:
@@ -104,7 +104,7 @@ def test_when_it_is_shut_nobody_is_let_in_and_those_inside_can_be_sent_away() ->
                 with pytest.raises(ConnectionRefusedError):
                     socket.create_connection(("127.0.0.1", port))
                 assert door.clients
-                door.clear()
+                door.close_clients()
                 assert not door.clients
                 with pytest.raises(ConnectionResetError):
                     inside.recv(1)
@@ -134,12 +134,12 @@ def test_a_table_of_files_that_was_full_for_a_moment_is_no_reason_to_restart() -
     """accept() fails when there is no file left even if nobody is waiting."""
 
     async def main() -> None:
-        async with opened(Limits(deaf_s=0.1)) as (door, _):
+        async with opened(Limits(no_files_s=0.1)) as (door, _):
             with no_files():
                 for sock in door._sockets:
                     door._accept(sock)
             await asyncio.sleep(listen.NO_FILES_S + 0.3)
-            assert not door.is_deaf
+            assert not door.is_out_of_files
 
     asyncio.run(main())
 
