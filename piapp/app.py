@@ -24,7 +24,7 @@ from piapp.web.listen import Door
 
 log = logging.getLogger(__name__)
 
-NAME_AGAIN_S = (10.0, 60.0, 300.0)  # until avahi is asked again
+NAME_AGAIN_S = (10.0, 60.0, 300.0)  # pauses before asking avahi again
 STOP_LIMIT_S = 2.0  # for all devices together: a Pi camera closes in some tenths of a second, on a small board in more
 
 
@@ -119,8 +119,8 @@ class Piapp:
     async def stop(self) -> bool:
         """False when a device's thread is left behind."""
         self._door.shut()
-        await self._state.close()  # first: whatever else hangs, what users have chosen is safe
-        self._door.clear()
+        await self._state.close()  # first, so that users' choices are safe even if something else hangs
+        self._door.close_clients()
         for connection in tuple(self._site.places.connections):
             connection.end()
         _, clean = await asyncio.gather(
@@ -133,11 +133,11 @@ class Piapp:
         return f"{self._site.words()} {report.status(self.cameras.values())}".lstrip()
 
     def alive(self) -> bool:
-        """Whether somebody looks after each camera, and newcomers are let in."""
-        return report.alive(self.cameras.values()) and not self._door.is_deaf
+        """Whether each camera is supervised and new connections are accepted."""
+        return report.alive(self.cameras.values()) and not self._door.is_out_of_files
 
     async def find_names(self) -> None:
-        """Learn by which name avahi lets others find this computer. At boot it may come later than piapp does."""
+        """Ask avahi for this computer's name on the network. At boot, avahi may start later than piapp."""
         for pause_s in NAME_AGAIN_S:
             if name := await asyncio.to_thread(network.local_name):
                 self._site.own_names.add(name.lower().rstrip("."))

@@ -15,10 +15,10 @@ from piapp.frame import Frame
 
 
 class Watcher(Protocol):
-    """Whoever wants frames: a viewer, a snapshot, a consumer."""
+    """Something that wants frames: a viewer, a snapshot, a consumer."""
 
     def describe(self) -> dict[str, Any]:
-        """What the API tells of it."""
+        """What the API reports about it."""
 
 
 class Hub:
@@ -45,9 +45,9 @@ class Hub:
                 self._loop.call_soon_threadsafe(self._wake)
 
     async def newer_than(self, number: int, wanted: Callable[[Frame], bool] = lambda frame: True) -> Frame:
-        """The newest frame as soon as its number is above this one and it is wanted; 0 for any number.
+        """Wait for a frame with a higher number that `wanted` accepts, and return it; 0 for any number.
 
-        `wanted` is asked in the event loop and must not block or raise. Frames that are not wanted wake nobody.
+        `wanted` is called in the event loop and must not block or raise. Other frames do not wake the waiting task.
         """
         if self.newest and self.newest.number > number and wanted(self.newest):
             return self.newest

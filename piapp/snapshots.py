@@ -1,4 +1,4 @@
-"""Single pictures of one camera, each taken after it was asked for, or the reason why there is none."""
+"""Snapshots of one camera, each taken after the request."""
 
 import asyncio
 import contextlib
@@ -15,7 +15,7 @@ from piapp.sources.source import Still
 
 
 class Camera(Protocol):
-    """What this module needs of a camera."""
+    """The parts of camera.Camera used here."""
 
     name: str
     on: bool
@@ -23,10 +23,10 @@ class Camera(Protocol):
     run: Run | None  # the opening of its device, while there is one
 
     def watching(self, watcher: Watcher) -> AbstractContextManager[None]:
-        """For as long as somebody waits, which wakes the camera."""
+        """Keeps the camera running inside the `with` block."""
 
     def reason(self) -> str:
-        """Why there is no picture; empty when nothing is known."""
+        """Why there is no picture; empty if unknown."""
 
 
 async def fresh_frame(camera: Camera, watcher: Watcher, limit_s: float) -> Frame:
@@ -41,7 +41,7 @@ async def still(camera: Camera, watcher: Watcher, limit_s: float) -> Still:
     async with _asking(camera, watcher, limit_s, "full picture"):
         await _picture(camera, 0)
         try:
-            if camera.run is None:  # it has ended in this moment
+            if camera.run is None:  # it has just ended
                 raise SourceError("Camera closed", "try again")
             return await camera.run.still()
         except SourceError as error:
@@ -62,9 +62,9 @@ async def _asking(camera: Camera, watcher: Watcher, limit_s: float, what: str) -
 
 
 async def _picture(camera: Camera, since_ns: int) -> Frame:
-    """The next one, exposed no earlier. Raises NoFreshFrame when the camera is switched off meanwhile."""
+    """The next picture exposed at or after `since_ns`. Raises NoFreshFrame if the camera is switched off meanwhile."""
 
-    def ends(frame: Frame) -> bool:  # called for each frame: with many requests, cheaper than waking their tasks
+    def ends(frame: Frame) -> bool:  # called for each frame, which is cheaper than waking the task
         return not camera.on or (frame.captured_ns >= since_ns and not frame.notice)
 
     frame = await camera.hub.newer_than(0, ends)

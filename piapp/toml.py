@@ -1,11 +1,11 @@
-"""What tomllib does not do: refuse text that takes it too long, and say on which line a table or a value is set.
+"""What tomllib lacks: rejecting text that takes too long to parse, and the line of each table and value.
 
-TOML text is a sequence of statements: headers such as `[server]`, and `key = value`. A statement ends at the first
-line end outside its strings and brackets, and can be understood alone if one knows the header above it. So a single
-pass over the text finds every statement, also those after a mistake.
+A TOML document is a sequence of statements: headers such as `[server]`, and `key = value`. A statement ends at the
+first line break outside its strings and brackets, and depends only on the header above it. So a single pass finds every
+statement, even after a syntax error.
 
-All work here is proportional to the length of the text. The patterns are possessive, and a quotation mark after a
-backslash opens no string: else a line of `\\"` would be searched to its end from each of them.
+All work here is linear in the length of the text. The patterns are possessive, and a quotation mark after a backslash
+does not start a string: otherwise each `\\"` in a line would be scanned to the end of that line.
 """
 
 import re
@@ -13,7 +13,8 @@ import tomllib
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-MOST_PARTS = 20  # of a dotted key: tomllib needs time and memory for their square, gigabytes for 64 kB of `a.a.a.…`
+# Parts of a dotted key. tomllib's time and memory grow with their square: gigabytes for 64 kB of `a.a.a.…`.
+MOST_PARTS = 20
 
 MULTI_LINE = r"""(?<!\\)\"{3}(?:[^"\\]|\\[\s\S]|"(?!""))*+\"{3,5} | '{3}[\s\S]*?'{3}"""
 STRING = r"""(?<!\\)"(?:[^"\\\n]|\\[^\n])*+" | '[^'\n]*+'"""
@@ -34,7 +35,7 @@ _PARTS = re.compile(_PART, re.VERBOSE)
 
 
 class Statement(NamedTuple):
-    """A header or `key = value`, which need not be correct."""
+    """A header or `key = value`. It may contain syntax errors."""
 
     line: int  # where it begins, from 1
     path: tuple[str | int, ...]  # of the table that it opens or the value that it sets; an int counts [[tables]]
@@ -42,7 +43,7 @@ class Statement(NamedTuple):
     text: str
 
     def value(self) -> Any:
-        """What it sets. Raises ValueError."""
+        """The value it sets. Raises ValueError."""
         found: Any = loads(self.text)
         for part in self.key:
             found = found[part]
@@ -69,7 +70,7 @@ def loads(text: str) -> dict[str, Any]:
 
 
 def line_of(text: str, path: tuple[str | int, ...]) -> int | None:
-    """The line of the first statement of this text, which must be TOML, that sets or opens what is at this path."""
+    """The line of the first statement that sets or opens what is at this path. `text` must be valid TOML."""
     for statement in statements(text):
         here = statement.path
         if here[: len(path)] == path:
@@ -80,9 +81,9 @@ def line_of(text: str, path: tuple[str | int, ...]) -> int | None:
 
 
 def statements(text: str) -> Iterator[Statement]:
-    """All statements whose keys can be read, in a text that need not be TOML.
+    """All statements with valid keys. `text` may contain syntax errors.
 
-    Behind a header that cannot be read there are none until the next header: nobody knows what they are about.
+    Statements below an invalid header are skipped: it is unknown to which table they belong.
     """
     table: tuple[str | int, ...] | None = ()
     lengths: dict[tuple[str | int, ...], int] = {}  # of the lists of tables so far
@@ -101,9 +102,9 @@ def statements(text: str) -> Iterator[Statement]:
 
 
 def _cut(text: str) -> Iterator[tuple[int, str]]:
-    """Line and text of each statement. Blank lines and comments are statements, too.
+    """Line and text of each statement, including blank lines and comments.
 
-    Where a bracket is never closed, each line from there on is one.
+    After a bracket that is never closed, each line is a statement.
     """
     start, line, depth = 0, 1, 0
     is_header = _HEADER.match(text)
@@ -121,7 +122,7 @@ def _cut(text: str) -> Iterator[tuple[int, str]]:
 
 
 def _split(key: str) -> tuple[str, ...] | None:
-    """The parts of a dotted key; None for one that cannot be read."""
+    """The parts of a dotted key; None if it is invalid."""
     parts = _PARTS.findall(key)
     if len(parts) > MOST_PARTS:
         return None
@@ -138,7 +139,7 @@ def _unquoted(part: str) -> str:
 
 
 def _resolve(parts: tuple[str, ...], lengths: dict[tuple[str | int, ...], int], is_list: bool) -> tuple[str | int, ...]:
-    """The path of the table that a header with this key opens. Counts it in `lengths` if it is one of a list."""
+    """The path of the table that this header opens. Updates `lengths` for an array of tables."""
     path: tuple[str | int, ...] = ()
     for i, part in enumerate(parts, 1):
         path += (part,)

@@ -20,7 +20,7 @@ from piapp.errors import ListenError
 from piapp.web import listen
 
 MISSING = ("192.0.2.1", "2001:db8::1")  # for documentation: nobody has them
-NOBODY = "No network interface of this computer has the address {}: nobody can watch until one has."
+NOBODY = "No network interface has the address {}. piapp cannot be reached until one has."
 
 
 @contextlib.contextmanager
@@ -40,7 +40,7 @@ def test_an_address_that_is_missing(host: str, caplog: pytest.LogCaptureFixture)
         assert [(record.levelno, record.getMessage()) for record in caplog.records] == [
             (logging.WARNING, NOBODY.format(host))
         ]
-        with pytest.raises(ListenError, match="^Port .* is taken by another program"):
+        with pytest.raises(ListenError, match="^Another program uses port "):
             listen.bind(host, port)
     with pytest.raises(ListenError) as missing:
         listen.bind(host, port, ahead=False)

@@ -1,8 +1,10 @@
 """A connection and its requests: in pieces, in a row, too slow, too many."""
 
+import contextlib
 import json
 import socket
 import struct
+import threading
 import time
 from collections.abc import Iterator
 
@@ -112,6 +114,13 @@ def test_who_has_said_all_still_gets_the_answer(running: Running) -> None:
         assert time_to_fill.status == 200
         sock.shutdown(socket.SHUT_WR)
         assert read_all(sock).count(b"HTTP/1.1 200 OK\r\n") >= 1
+
+
+def test_a_change_is_made_though_its_client_half_closes_at_once(running: Running) -> None:
+    with connect(running.port) as sock:
+        sock.sendall(request("PATCH", "/api/cameras/camera", JSON, b'{"on": true}'))
+        sock.shutdown(socket.SHUT_WR)
+        assert read_all(sock).startswith(b"HTTP/1.1 200 OK\r\n")
 
 
 # --- bodies that nobody wants ---
@@ -235,6 +244,33 @@ def test_newcomers_take_the_places_of_those_who_do_not_ask() -> None:
         finally:
             for sock in idle:
                 sock.close()
+
+
+def test_pipelining_clients_do_not_keep_all_connections() -> None:
+    """They are never idle, so nothing evicts them; instead, each response on a full server closes its connection."""
+    with streaming(Numbered(), Limits(waiting=4)) as running:
+        done = threading.Event()
+
+        def hog() -> None:
+            while not done.is_set():
+                with contextlib.suppress(OSError), connect(running.port) as sock:
+                    sock.settimeout(0.5)
+                    while not done.is_set():
+                        sock.sendall(request("GET", "/health", {}) * 20)
+                        for _ in range(5):
+                            if not sock.recv(65536):
+                                raise ConnectionError
+
+        hogs = [threading.Thread(target=hog) for _ in range(4)]
+        for each in hogs:
+            each.start()
+        try:
+            time.sleep(0.5)
+            assert ask(running.port, "/health").status == 200
+        finally:
+            done.set()
+            for each in hogs:
+                each.join()
 
 
 def test_a_viewer_has_nothing_more_to_say() -> None:

@@ -114,6 +114,13 @@ def test_no_body_comes_encoded(name: str, coding: str) -> None:
     assert status_of(f"GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n{name}: {coding}\r\n\r\n".encode()) == 501
 
 
+def test_an_empty_line_in_front_may_come_in_two_pieces() -> None:
+    buffer = bytearray(b"\r")
+    assert take_head(buffer) is None
+    buffer += b"\nGET / HTTP/1.1\r\nHost: a\r\n\r\n"
+    assert take_head(buffer, 1)
+
+
 @given(st.binary(max_size=60), st.lists(st.integers(1, 30), max_size=30))
 def test_it_does_not_matter_in_which_pieces_it_comes(junk: bytes, sizes: list[int]) -> None:
     whole = b"GET /x HTTP/1.1\r\nHost: a\r\nA: " + junk + b"\r\n\r\n"
@@ -155,7 +162,7 @@ def test_the_time_it_takes_grows_with_the_head_alone() -> None:
 
 
 def test_an_answer() -> None:
-    assert http1.answer_head(404, [("A", "b"), ("C", "ä")]) == b"HTTP/1.1 404 Not Found\r\nA: b\r\nC: \xe4\r\n\r\n"
+    assert http1.response_head(404, [("A", "b"), ("C", "ä")]) == b"HTTP/1.1 404 Not Found\r\nA: b\r\nC: \xe4\r\n\r\n"
     for broken in ("a\r\nSet-Cookie: b", "a\nb", "a\rb"):
-        with pytest.raises(ValueError, match="line end"):
-            http1.answer_head(200, [("A", broken)])
+        with pytest.raises(ValueError, match="line break"):
+            http1.response_head(200, [("A", broken)])

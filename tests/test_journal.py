@@ -1,6 +1,8 @@
 """The log: lines that are lines, and not too many of them."""
 
 import logging
+import sys
+import threading
 from collections.abc import Iterator
 
 import pytest
@@ -101,3 +103,23 @@ def test_only_so_many_kinds_are_remembered(lines: list[str]) -> None:
         for number in range(journal.KINDS):
             log.info(f"kind {number}")  # as a library may do it
     assert lines.count("INFO the first kind") == 2 * AT_ONCE
+
+
+def test_threads_share_one_limit(clock: Clock) -> None:
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    repetition, passed = Repetition(clock), list[bool]()
+
+    def log_often() -> None:
+        for _ in range(2000):
+            passed.append(repetition.filter(logging.LogRecord("a", logging.WARNING, "b", 1, "same", (), None)))
+
+    threads = [threading.Thread(target=log_often) for _ in range(6)]
+    try:
+        for each in threads:
+            each.start()
+        for each in threads:
+            each.join()
+    finally:
+        sys.setswitchinterval(interval)
+    assert passed.count(True) == AT_ONCE

@@ -119,7 +119,7 @@ def test_a_port_that_is_taken(folder: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         said = one_line(call(folder, "--host", "127.0.0.1", "--port", port, "--log-level", "error"))
-    assert f"Port {port} is taken" in said
+    assert f"uses port {port}" in said
 
 
 def test_a_host_that_is_none(folder: Path) -> None:
@@ -141,7 +141,7 @@ def test_a_port_that_is_not_allowed(folder: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", script], cwd="/", env=environment(), capture_output=True, text=True, timeout=LIMIT_S
     )
-    assert "Port 80 is not allowed without root" in one_line(done)
+    assert "Port 80 requires root" in one_line(done)
 
 
 # --- serving ---
@@ -219,4 +219,4 @@ def test_check_says_what_is_wrong(folder: Path) -> None:
     assert "would run hall: pattern" in done.stdout
     wrong = [line for line in done.stdout.splitlines() if line.startswith("wrong ")]
     assert len(wrong) == 2
-    assert "yard" in wrong[0] and "/no/such/folder" in wrong[0] and f"Port {port} is taken" in wrong[1]
+    assert "yard" in wrong[0] and "/no/such/folder" in wrong[0] and f"uses port {port}" in wrong[1]

@@ -61,23 +61,23 @@ def test_without_a_limit(count: int) -> None:
 
 def test_who_comes_too_early_may_wait() -> None:
     limit = RateLimit(Rate(5, 0.5), Clock())
-    assert [limit.spend() for _ in range(8)] == pytest.approx([0.0] * 5 + [0.1, 0.2, 0.3])
+    assert [limit.reserve() for _ in range(8)] == pytest.approx([0.0] * 5 + [0.1, 0.2, 0.3])
 
 
 def test_what_would_wait_too_long_costs_nothing() -> None:
     clock = Clock()
     limit = RateLimit(Rate(1, 1.0), clock)
-    assert limit.spend() == 0.0
-    assert [limit.spend(longest_s=0.5) for _ in range(100)] == [None] * 100
+    assert limit.reserve() == 0.0
+    assert [limit.reserve(longest_s=0.5) for _ in range(100)] == [None] * 100
     clock.now += 1
-    assert limit.spend() == 0.0
+    assert limit.reserve() == 0.0
 
 
 def test_it_is_unused_when_all_of_it_is_free_again() -> None:
     clock = Clock()
     limit = RateLimit(Rate(10, 10.0), clock)
     assert limit.is_unused
-    limit.spend(3)
+    limit.reserve(3)
     for _ in range(2):
         clock.now += 1
         assert not limit.is_unused
@@ -91,6 +91,13 @@ def test_no_more_is_ever_spent_than_there_was(steps: list[tuple[float, float]]) 
     limit, began = RateLimit(Rate(20, 2.0), clock), clock.now
     for pause_s, amount in steps:
         clock.now += pause_s
-        if limit.spend(amount, longest_s=0.0) is not None:
+        if limit.reserve(amount, longest_s=0.0) is not None:
             spent += amount
-        assert spent <= 20 + 10 * (clock.now - began) + 1e-6
+        assert spent <= 20 + 10 * (clock.now - began) + 1e-4
+
+
+@given(st.floats(0, 1e7), st.sampled_from([Rate(5, 1.0), Rate(3, 1.0), Rate(200, 4.0), Rate(1, 600.0)]))
+def test_a_burst_is_whole_at_any_time(now: float, rate: Rate) -> None:
+    limit = RateLimit(rate, lambda: now)
+    assert sum(limit.allows() for _ in range(2 * int(rate.count))) == rate.count
+    assert limit.wait_s > 0

@@ -1,25 +1,26 @@
-"""How piapp writes its log: one line for each event, whatever a stranger puts into it and however often.
+"""Log output that clients can neither forge nor flood.
 
-A name, an address or a header may hold what moves a terminal's cursor, or looks like another line of the log: such
-characters are escaped. And what happens again and again is told a few times, then counted.
+Names, addresses and headers can contain line breaks and terminal escape sequences; such characters are escaped. Lines
+of one kind are rate-limited, and the next one logged says how many were left out.
 """
 
 import logging
 import re
 import sys
+import threading
 import time
 from collections.abc import Callable
 
 from piapp.rate_limit import Rate, RateLimit
 
-LINES = Rate(5, 50.0)  # of one kind; the next one then says how many were left out
-KINDS = 1000  # are remembered
+LINES = Rate(5, 50.0)  # of one kind
+KINDS = 1000  # remembered; beyond that, the least recent one is forgotten
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 
 def start(level: str) -> None:
-    """Log to stderr from now on."""
+    """Log to stderr at this level."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(OneLine("%(levelname)s %(name)s: %(message)s"))
     handler.addFilter(Repetition())
@@ -27,7 +28,7 @@ def start(level: str) -> None:
 
 
 class OneLine(logging.Formatter):
-    """Escapes what is not printable. Only a traceback has lines of its own."""
+    """Escapes control characters. Only tracebacks span several lines."""
 
     def format(self, record: logging.LogRecord) -> str:
         text = super().format(record)
@@ -36,19 +37,24 @@ class OneLine(logging.Formatter):
 
 
 class Repetition(logging.Filter):
-    """Lets a few lines of each kind through, then one now and then; of what is only for debugging, all.
+    """Rate-limits lines of each kind, except for debug messages, which always pass.
 
-    Lines are of one kind if they come from the same place: the message is the same before its values are filled in.
+    Lines are of one kind if they have the same logger and the same message before its arguments are filled in.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__()
         self._clock = clock
-        self._kinds: dict[tuple[str, str], tuple[RateLimit, int]] = {}  # and how many of it were left out
+        self._lock = threading.Lock()  # logging does not hold one while it calls a filter
+        self._kinds: dict[tuple[str, str], tuple[RateLimit, int]] = {}  # with the number of lines left out
 
     def filter(self, record: logging.LogRecord) -> bool:
         if record.levelno < logging.INFO:
             return True
+        with self._lock:
+            return self._passes(record)
+
+    def _passes(self, record: logging.LogRecord) -> bool:
         kind = record.name, str(record.msg)
         limit, omitted = self._kinds.pop(kind) if kind in self._kinds else (RateLimit(LINES, self._clock), 0)
         passes = limit.allows()
@@ -56,7 +62,7 @@ class Repetition(logging.Filter):
             record.msg, record.args = f"{record.getMessage()} (and {omitted} more like it)", None
         self._kinds[kind] = limit, 0 if passes else omitted + 1
         if len(self._kinds) > KINDS:
-            del self._kinds[next(iter(self._kinds))]  # that was not heard of for longest
+            del self._kinds[next(iter(self._kinds))]  # the least recent one
         return passes
 
 

@@ -1,8 +1,8 @@
-"""Small files: read within bounds, and replaced as a whole.
+"""Small files: read with a size limit, and replaced atomically.
 
-Where a file is expected there may be anything: a FIFO that nobody writes to, a device, terabytes of zeros. And a Pi
-loses its power at any moment. So nothing is opened before it is known to be a file, and no file is written in place: a
-new one is filled, forced to the disk, and put in the old one's place.
+A path may lead to anything: a FIFO without a writer, a device, terabytes of zeros. So only regular files are opened.
+And the power can fail at any moment. So no file is written in place: a new file is written, synced to disk and renamed
+over the old one.
 """
 
 import contextlib
@@ -20,23 +20,23 @@ _KINDS = {
 
 
 class NoFile(OSError):
-    """What is there is no regular file."""
+    """The path is not a regular file."""
 
 
 class TooLarge(OSError):
-    """The file has more bytes than its reader takes."""
+    """The file is larger than the limit."""
 
 
 def read(path: Path, most: int, *, private: bool = False) -> bytes:
-    """All bytes of a regular file, up to `most`; never waits for a writer. `private` closes it to other users first.
+    """The content of a regular file of at most `most` bytes. Never blocks on a FIFO or a device.
 
-    Raises OSError, among them NoFile and TooLarge.
+    `private`: first make the file inaccessible to other users. Raises OSError, including NoFile and TooLarge.
     """
-    _check_kind(os.stat(path))  # before it is opened: that alone starts some devices
+    _check_kind(os.stat(path))  # before opening it: merely opening some devices starts them
     file = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
     try:
         found = os.fstat(file)
-        _check_kind(found)  # again, since it may be another one by now
+        _check_kind(found)  # again: it may have been replaced since
         if private and found.st_mode & 0o077 and not path.is_symlink():
             with contextlib.suppress(OSError):
                 os.fchmod(file, 0o600)
@@ -51,14 +51,14 @@ def read(path: Path, most: int, *, private: bool = False) -> bytes:
 
 
 def replace(path: Path, content: bytes) -> None:
-    """Make this the content of the file: all of it, or the old one stays, whatever happens. Raises OSError.
+    """Replace the content of the file atomically: on any failure, the old content stays. Raises OSError.
 
-    The file is for this user alone, and so is the folder if there is none yet.
+    Only this user can access the file. The same holds for the folder if it has to be created.
     """
     path.parent.mkdir(0o700, parents=True, exist_ok=True)
     new = path.with_name(f".{path.name}.new")
     try:
-        new.unlink(missing_ok=True)  # one that was left behind may be anything, and have any rights
+        new.unlink(missing_ok=True)  # a leftover may be of any kind and have any permissions
         _fill(new, content)
         os.replace(new, path)
     except OSError:
@@ -67,7 +67,7 @@ def replace(path: Path, content: bytes) -> None:
         raise
     folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        os.fsync(folder)  # else the new name may be lost with the power
+        os.fsync(folder)  # otherwise a power failure may undo the rename
     finally:
         os.close(folder)
 

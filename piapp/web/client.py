@@ -1,9 +1,9 @@
-"""An accepted connection: reads its requests and carries Tornado's answers to them.
+"""An accepted connection: reads requests and writes the responses of Tornado's handlers.
 
-One request after the other is read (http1.py), waits until there is budget for it, and is answered by the application's
-handlers, until the connection is closed or a handler takes over its socket, as for a stream. The other side cannot make
-it cost more than it may: heads and bodies are bounded and must arrive in time, bytes that trickle in are read in larger
-portions, and an answer that nobody takes ends the connection.
+Requests are read one after another (http1.py), wait for the rate limits and go to the application's handlers, until the
+connection is closed or a handler takes over the socket, for example for a stream. A client's cost is bounded: heads and
+bodies have a size limit and a timeout, input that trickles in is read in larger portions, and a client that does not
+read its response is disconnected.
 """
 
 import asyncio
@@ -26,75 +26,97 @@ from piapp.web.link import Link
 log = logging.getLogger(__name__)
 
 READ_SIZE = 16 * 1024
-PROMPT_READS = 8  # of one request; a client that sends it in more pieces is read only every…
-TRICKLE_S = 0.05
-LINGER_S = 2.0  # for the other side to take the last answer and close
-UNSENT_LIMIT = 64 * 1024  # bytes of an answer that the kernel takes beyond what the other side has room for
+PROMPT_READS, TRICKLE_S = 8, 0.05  # After the first reads of a request, piapp pauses this long between reads.
+SETTLED_S = 1.0  # A connection that has been idle for less is not evicted: its request may be on the way.
+LINGER_S = 2.0  # The client has this long to read the last response and close.
+UNSENT_LIMIT = 64 * 1024  # bytes of a response that the kernel buffers before it sends them
 _TCP_NOTSENT_LOWAT = 25  # <linux/tcp.h>
 
 Flushed = asyncio.Future[None]
 
 
 class Peer(NamedTuple):
-    """Who asks: Tornado copies this into each request."""
+    """The client's address and protocol, which Tornado copies into each request."""
 
     remote_ip: str
     protocol: str = "http"
 
 
 class Owner(Protocol):
-    """Who has accepted the connection."""
+    """What has accepted the connection."""
 
     limits: Limits
     requests: Shares
 
+    @property
+    def is_full(self) -> bool:
+        """No further connection can be accepted at the moment."""
+
     def handler_for(self, request: httputil.HTTPServerRequest) -> httputil.HTTPMessageDelegate:
-        """What is to answer it."""
+        """The handler that responds to the request."""
 
     def gone(self, client: "Client") -> None:
-        """It is closed, or somebody else's from now on."""
+        """The connection was closed, or a handler has taken over its socket."""
+
+    def has_unsent(self, client: "Client") -> None:
+        """More of a response than before waits for the client to read."""
 
 
 class Client(httputil.HTTPConnection):
-    """Belongs to the event loop. Nothing raises for a broken connection."""
+    """Belongs to the event loop. No method raises for a broken connection."""
 
     def __init__(self, sock: socket.socket, address: str, share: str, owner: Owner) -> None:
-        """`sock` is connected, non-blocking, and belongs to the client from now on."""
+        """Takes ownership of `sock`, which is connected and non-blocking. `share` is the address as limits count it."""
         self.context = Peer(address)
         self.share = share
         self.closed = False
         self._owner = owner
         self._socket = sock
-        self._fd = sock.fileno()  # with the socket itself asyncio's add_reader and the like take three times as long
+        self._fd = sock.fileno()  # asyncio's add_reader and the like take three times as long with a socket object
         self._link = Link(sock)
         self._loop = asyncio.get_running_loop()
-        self.waits_since: float | None = self._loop.time()  # for a request, or the rest of it; None: it has one
+        # Loop time since which a request or its body is awaited; None while a request is being answered.
+        self._idle_since: float | None = self._loop.time()
         # --- the request ---
-        self._in = bytearray()  # what has arrived of it and of those that follow
-        self._looked = 0  # so many bytes of that are known not to hold a whole head
-        self._reads = 0
+        self._in = bytearray()  # input that has not been parsed yet, possibly with further requests
+        self._searched = 0  # The first bytes of the input, this many, hold no complete head.
+        self._reads = 0  # for the current request
         self._reading = False
         self._pausing: asyncio.TimerHandle | None = None
         self._head: Head | None = None
-        self._left = 0  # bytes of the body that are still to come
-        self._wants_body = False  # the handler has looked at the head and does
+        self._left = 0  # bytes of the body that the handler has not received yet
+        self._wants_body = False  # The handler has accepted the head and waits for the body.
         self._delegate: httputil.HTTPMessageDelegate | None = None
-        # --- the answer ---
+        # --- the response ---
         self._out = bytearray()  # what the kernel had no room for
-        self._flushed: Flushed | None = None  # done when it has taken that
-        self._taken = 0.0, 0  # when the other side was last seen to take some of it, and its count of bytes then
+        self._sends_since = 0.0  # loop time at which it had no room
+        self._flushed: Flushed | None = None  # done when the kernel has taken all of it
+        self._progress = 0.0, 0  # loop time of the last acknowledgement seen, and the bytes acknowledged by then
         self._keep_alive = False
+        self._missing = 0  # bytes that Content-Length promises and the handler has not written yet
         self._finished = False
-        self._lingering = False  # it ends when the other side has taken what was sent
+        self._lingering = False  # The last response is written; only its delivery is awaited.
         self._on_close: Callable[[], None] | None = None
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         sock.setsockopt(socket.IPPROTO_TCP, _TCP_NOTSENT_LOWAT, UNSENT_LIMIT)
-        self._read_on()
+        self._resume_reading()
+
+    @property
+    def unsent(self) -> int:
+        """Bytes of the response that the kernel has no room for."""
+        return len(self._out)
+
+    @property
+    def evictable_at(self) -> float | None:
+        """The loop time from which a new connection may replace this one; None while piapp works on its request."""
+        if self._out:
+            return self._sends_since + self._owner.limits.write_s
+        return None if self._idle_since is None else self._idle_since + SETTLED_S
 
     # --- reading ---
 
-    def _read_on(self) -> None:
-        """Unless it is over, it is not time yet, or so many requests are here already that the next one is."""
+    def _resume_reading(self) -> None:
+        """Read unless closed, paused, or enough input for the next request is buffered."""
         if not (self.closed or self._reading or self._pausing) and len(self._in) <= http1.HEAD_LIMIT:
             self._reading = True
             self._loop.add_reader(self._fd, self._read)
@@ -105,14 +127,16 @@ class Client(httputil.HTTPConnection):
             self._loop.remove_reader(self._fd)
 
     def _pause(self, pause_s: float, then: Callable[[], None] = lambda: None) -> None:
-        """Read nothing for so long."""
+        """Read nothing for this long, then call `then`."""
 
         def resume() -> None:
             self._pausing = None
-            self._read_on()
+            self._resume_reading()
             then()
 
         self._stop_reading()
+        if self._pausing:
+            self._pausing.cancel()
         self._pausing = self._loop.call_later(pause_s, resume)
 
     def _read(self) -> None:
@@ -123,7 +147,7 @@ class Client(httputil.HTTPConnection):
         except OSError:
             self.close()
             return
-        if not data and self._out:  # it has said all it had to say, and waits for its answer
+        if not data and (self._out or 0 < self._left <= len(self._in)):  # half-closed: it waits for the response
             self._keep_alive = False
             self._stop_reading()
         elif not data:
@@ -133,15 +157,15 @@ class Client(httputil.HTTPConnection):
         else:
             self._in += data
             self._reads += 1
-            self._go_on()
+            self._process()
 
-    def _go_on(self) -> None:
-        """With what has arrived."""
+    def _process(self) -> None:
+        """Handle the input that has arrived."""
         if self._head is None:
             self._take_head()
         elif self._wants_body:
             self._take_body()
-        elif len(self._in) > http1.HEAD_LIMIT:  # requests that come after this one
+        elif len(self._in) > http1.HEAD_LIMIT:  # pipelined requests
             self._stop_reading()
         if self._reads > PROMPT_READS and self._reading:
             self._pause(TRICKLE_S)
@@ -149,25 +173,25 @@ class Client(httputil.HTTPConnection):
     def _take_head(self) -> None:
         budgets = self._owner.requests.budgets(self.share)
         try:
-            self._head = http1.take_head(self._in, self._looked)
+            self._head = http1.take_head(self._in, self._searched)
         except BadRequest as error:
             self._in.clear()
-            self._pay(budgets, functools.partial(self._refuse, error.status, str(error)))
+            self._wait_for_budgets(budgets, functools.partial(self._refuse, error.status, str(error)))
             return
-        self._looked = len(self._in)
+        self._searched = len(self._in)
         if self._head:
-            self._looked, self.waits_since = 0, None
-            self._pay(budgets, self._begin)
+            self._searched, self._idle_since = 0, None
+            self._wait_for_budgets(budgets, self._begin)
 
-    def _pay(self, budgets: tuple[RateLimit, ...], then: Callable[[], None]) -> None:
-        """Go on as soon as all of these have something left."""
+    def _wait_for_budgets(self, budgets: tuple[RateLimit, ...], then: Callable[[], None]) -> None:
+        """Call `then` as soon as all these rate limits allow it; respond with 503 if that takes too long."""
         for i, budget in enumerate(budgets):
-            wait_s = budget.spend(longest_s=self._owner.limits.longest_wait_s)
+            wait_s = budget.reserve(longest_s=self._owner.limits.longest_wait_s)
             if wait_s is None:
-                self._refuse(503, "There are too many requests: try again in a few seconds.", **{"Retry-After": "5"})
+                self._refuse(503, "Too many requests. Try again in a few seconds.", **{"Retry-After": "5"})
                 return
             if wait_s:
-                self._pause(wait_s, functools.partial(self._pay, budgets[i + 1 :], then))
+                self._pause(wait_s, functools.partial(self._wait_for_budgets, budgets[i + 1 :], then))
                 return
         then()
 
@@ -178,14 +202,14 @@ class Client(httputil.HTTPConnection):
         try:
             request = httputil.HTTPServerRequest(start_line=line, headers=headers, connection=self)
             self._delegate = self._owner.handler_for(request)
-            # the handler looks at the head alone, and refuses what it will not take, before there is a body
+            # The handler sees only the head, so it can refuse the request before the body is read.
             prepared = self._delegate.headers_received(line, headers)
-        except httputil.HTTPInputError:  # a Host that none can be, say
+        except httputil.HTTPInputError:  # for example an invalid Host
             self._refuse(400, http1.NO_REQUEST)
             return
         except Exception:
             log.exception("unexpected error")
-            self._refuse(500, "piapp has failed in a way nobody expected: its log has the details.")
+            self._refuse(500, "Unexpected error. See piapp's log.")
             return
         if not self._left:
             self._delegate.finish()
@@ -196,7 +220,7 @@ class Client(httputil.HTTPConnection):
         assert self._head
         if self.closed or self._finished:
             return
-        self._wants_body, self.waits_since = True, self._loop.time()
+        self._wants_body, self._idle_since = True, self._loop.time()
         if self._head.headers.get("Expect", "").lower() == "100-continue":
             self._send(b"HTTP/1.1 100 Continue\r\n\r\n")
         self._take_body()
@@ -209,12 +233,12 @@ class Client(httputil.HTTPConnection):
         if data:
             self._delegate.data_received(data)
         if not self._left:
-            self._wants_body, self.waits_since = False, None
+            self._wants_body, self._idle_since = False, None
             self._delegate.finish()
         else:
-            self._read_on()
+            self._resume_reading()
 
-    # --- answering: the first four are for Tornado's handlers ---
+    # --- responding: Tornado's handlers call the first four ---
 
     def write_headers(
         self,
@@ -223,28 +247,33 @@ class Client(httputil.HTTPConnection):
         chunk: bytes | None = None,
     ) -> Flushed:
         assert self._head and isinstance(start_line, httputil.ResponseStartLine)
-        bounded = "Content-Length" in headers or start_line.code == 304 or self._head.line.method == "HEAD"
-        self._keep_alive = self._keep_alive and bounded and not self._left
+        has_body = start_line.code != 304 and self._head.line.method != "HEAD"
+        bounded = "Content-Length" in headers or not has_body
+        self._missing = int(headers.get("Content-Length", 0)) - len(chunk or b"") if has_body else 0
+        # While connections are scarce, each gets one answer: a client that pipelines requests is never idle.
+        self._keep_alive = self._keep_alive and bounded and not self._left and not self._owner.is_full
         if not self._keep_alive:
             headers["Connection"] = "close"
         elif self._head.line.version == "HTTP/1.0":
             headers["Connection"] = "keep-alive"
-        return self._send(http1.answer_head(start_line.code, headers.get_all()) + (chunk or b""))
+        return self._send(http1.response_head(start_line.code, headers.get_all()) + (chunk or b""))
 
     def write(self, chunk: bytes) -> Flushed:
+        self._missing -= len(chunk)
         return self._send(chunk)
 
     def finish(self) -> None:
         self._finished, self._wants_body = True, False
+        self._keep_alive = self._keep_alive and not self._missing  # else the handler failed halfway
         if not self._out:
-            self._end_answer()
+            self._end_response()
 
     def set_close_callback(self, callback: Callable[[], None] | None) -> None:
-        """Called when the connection ends before the answer does."""
+        """`callback` is called if the connection is closed before the response is complete."""
         self._on_close = callback
 
     def detach(self) -> socket.socket | None:
-        """The socket for somebody else to use and close; None when the connection has ended already."""
+        """Give up the socket, which the caller then owns. None if the connection is closed."""
         if self.closed:
             return None
         self._leave()
@@ -252,26 +281,26 @@ class Client(httputil.HTTPConnection):
         return self._socket
 
     def _refuse(self, status: int, sentence: str, **headers: str) -> None:
-        """Answer in place of the application, and end: what follows cannot be understood."""
+        """Respond without the application, then close: the next request's beginning may be unknown."""
         self._send(http1.refusal(status, sentence, headers))
         self._linger()
 
     def _send(self, data: bytes) -> Flushed:
         flushed = self._flushed or self._loop.create_future()
-        if self.closed:
-            _break(flushed)
-            return flushed
         waited = bool(self._out)
-        self._out += data
-        if not waited:
+        if not self.closed:
+            self._out += data
+        if not waited and not self.closed:
             self._write()
-            if self._out and not self.closed:
-                self._taken = self._loop.time(), self._link.acknowledged()
+            if self._out:
+                self._sends_since = self._loop.time()
+                self._progress = self._sends_since, self._link.acknowledged()
                 self._loop.add_writer(self._fd, self._write_on)
         if self.closed:
             _break(flushed)
         elif self._out:
             self._flushed = flushed
+            self._owner.has_unsent(self)
         else:
             flushed.set_result(None)
         return flushed
@@ -293,10 +322,10 @@ class Client(httputil.HTTPConnection):
             self._flushed.set_result(None)
             self._flushed = None
         if self._finished or self._lingering:
-            self._end_answer()
+            self._end_response()
 
-    def _end_answer(self) -> None:
-        """All of it is with the kernel."""
+    def _end_response(self) -> None:
+        """The kernel has taken all of the response."""
         if self._left or self._lingering:
             self._linger()
         elif not self._keep_alive:
@@ -304,44 +333,43 @@ class Client(httputil.HTTPConnection):
         elif not self.closed:
             self._head = self._delegate = self._on_close = None
             self._reads = 0
-            self.waits_since = self._loop.time()
-            self._read_on()
+            self._idle_since = self._loop.time()
+            self._resume_reading()
             if self._in:
                 self._loop.call_soon(self._begin_next)
 
     def _begin_next(self) -> None:
         if not self.closed and self._head is None:
-            self._go_on()
+            self._process()
 
     # --- the end ---
 
     def _linger(self) -> None:
-        """End when the other side does. Closed with something unread, the kernel would take back what is on its way."""
+        """Wait for the client to close: closing with unread input would discard what is not delivered yet."""
         if self.closed:
             return
         if not self._lingering:
-            self._lingering, self.waits_since = True, self._loop.time()
+            self._lingering, self._idle_since = True, self._loop.time()
             self._in.clear()
-            self._read_on()
+            self._resume_reading()
         if not self._out:
             with contextlib.suppress(OSError):
                 self._socket.shutdown(socket.SHUT_WR)
 
     def sweep(self, now: float) -> None:
-        """A second has passed: end what takes too long."""
+        """Enforce the timeouts. Called once a second."""
         limits = self._owner.limits
         if self._out:
             acknowledged = self._link.acknowledged()
-            if acknowledged != self._taken[1]:
-                self._taken = now, acknowledged
-            elif now - self._taken[0] > limits.write_s:
+            if acknowledged != self._progress[1]:
+                self._progress = now, acknowledged
+            elif now - self._progress[0] > limits.write_s:
                 self.close(abort=True)
-        elif self.waits_since is not None:
-            if now - self.waits_since > (LINGER_S if self._lingering else limits.request_s):
-                self.close(abort=self._link.unacknowledged() > 0)
+        elif now - (self._idle_since or now) > (LINGER_S if self._lingering else limits.request_s):
+            self.close(abort=self._link.unacknowledged() > 0)
 
     def close(self, *, abort: bool = False) -> None:
-        """`abort`: throw away what the kernel still holds for the other side."""
+        """`abort`: reset the connection, which discards what the kernel still holds for the client."""
         if self.closed:
             return
         self._leave()
@@ -362,9 +390,11 @@ class Client(httputil.HTTPConnection):
             self._pausing.cancel()
         self._stop_reading()
         self._loop.remove_writer(self._fd)
+        self._in.clear()  # The handler references this object until the garbage collector finds both.
+        self._out.clear()
         self._owner.gone(self)
 
 
 def _break(flushed: Flushed) -> None:
     flushed.set_exception(iostream.StreamClosedError())
-    flushed.exception()  # a handler that does not ask has done nothing wrong
+    flushed.exception()  # mark it as retrieved: asyncio complains if no handler awaits it

@@ -31,7 +31,7 @@ SLACK = 0.2  # the share of a frame interval for which the link may still be bus
 PROBE = 2.0  # on a long way the measured rate is only what we sent, one picture a round trip: try so much more
 SMALL = 16384  # bytes; so many may be under way in any case: for tiny pictures the other side delays its confirmation
 NEARLY_DUE = 0.5  # a picture that comes within this share of an interval is waited for
-READ_SIZE = 1024  # bytes; what pages say is short, and nobody shall be heard for long at a time
+READ_SIZE = 1024  # bytes; messages are short, and no client should keep the event loop busy
 RECHECK_S = (0.002, 0.25)  # shortest and longest pause before looking at a busy link again
 
 
@@ -46,18 +46,18 @@ class Connection(ABC):
         self.address = address
         self.agent = agent
         self.closed = False
-        self.has_place = True  # among the viewers of whom there may be so many
+        self.has_place = True  # counts towards the limit on viewers
         self.opened = time.monotonic()
         self._connections = connections
         self._socket = sock
-        self._fd = sock.fileno()  # with the socket itself asyncio's add_reader and the like take three times as long
+        self._fd = sock.fileno()  # asyncio's add_reader and the like take three times as long with a socket object
         self._link = Link(sock)
         self._rest: memoryview | None = None  # what the kernel had no room for
         self._size = 0  # of the newest picture that was written, in bytes
         self._arrives_s = 0.0  # so much later the last byte under way arrives, as estimated when may_write looked last
         self._recheck: asyncio.TimerHandle | None = None
         self._recheck_s = RECHECK_S[0]
-        self._silence: asyncio.TimerHandle | None = None  # until then nothing is read
+        self._silence: asyncio.TimerHandle | None = None  # set while reading is paused
         self._acknowledged = 0
         self._progress = time.monotonic()  # when the other side was last seen to take something
         self._loop = asyncio.get_running_loop()
@@ -81,11 +81,11 @@ class Connection(ABC):
 
     @abstractmethod
     def pace_s(self) -> float:
-        """How long it takes it to get a picture, as far as that shows by now: 0 where it is not to blame."""
+        """Seconds that it currently takes to get a picture; 0 if the delay is not its fault."""
 
     @abstractmethod
     def give_up_place(self) -> None:
-        """Somebody else has its place now: end."""
+        """Close: another viewer gets its place."""
 
     # --- what it can do ---
 
@@ -134,7 +134,7 @@ class Connection(ABC):
             self._loop.remove_writer(self._fd)
 
     def stop_reading(self, pause_s: float) -> None:
-        """Hear nothing from the other side for so long: once the kernel's buffer is full, it has to wait."""
+        """Stop reading for this long. When the kernel's buffer is full, the client has to wait."""
         if not self.closed and not self._silence:
             self._loop.remove_reader(self._fd)
             self._silence = self._loop.call_later(pause_s, self._read_on)
@@ -157,7 +157,7 @@ class Connection(ABC):
         self.gone()
 
     def end(self) -> None:
-        """piapp ends."""
+        """Close: piapp is stopping."""
         self.close("(piapp ends)")
 
     def close_if_dead(self, timeout_s: float) -> None:

@@ -1,7 +1,7 @@
-"""What every request passes: who may ask, and what every answer carries.
+"""The base of all handlers: which requests are allowed, and the headers of every response.
 
-Browsers are the danger: a web page from anywhere can send requests into the LAN from the browser of whoever reads it.
-Origin tells those apart, but not after DNS rebinding: see hosts.py.
+The danger is browsers: any web page can send requests into the LAN of its readers. The Origin header reveals such
+requests, except after DNS rebinding: see hosts.py.
 """
 
 import hashlib
@@ -38,7 +38,7 @@ class Site:
     problem: str = ""  # what keeps piapp from working as it was set up, in words for its owner
     system: Callable[[], dict[str, Any]] = dict  # facts about this computer
     limits: Limits = Limits()
-    own_names: set[str] = field(default_factory=set)  # by which others find this computer, as far as it is known
+    own_names: set[str] = field(default_factory=set)  # this computer's names on the network, once they are known
     unsaved: str = ""  # why changes cannot be saved, in words for piapp's owner
     broadcasts: dict[str, Broadcast] = field(init=False)
     places: Places = field(init=False)
@@ -80,7 +80,7 @@ class Site:
         return " ".join(filter(None, (self.problem, self.unsaved)))
 
     def answers_to(self, host: str) -> bool:
-        """Whether piapp may be called so."""
+        """Whether piapp accepts this name in the Host header."""
         return hosts.allowed(host, {*self.own_names, *self.config.allowed_hosts})
 
 
@@ -110,7 +110,7 @@ class Handler(web.RequestHandler):
     def prepare(self) -> None:
         host = hosts.name_of(self.request.host)
         if not self.site.answers_to(host):
-            self.refuse(421, f'piapp does not answer to the name "{host}". Add it to allowed_hosts in config.toml.')
+            self.refuse(421, f'The name "{host}" is not allowed. Add it to allowed_hosts in config.toml.')
         changes = self.request.method not in ("GET", "HEAD")
         if changes:
             self._check_change()
@@ -125,7 +125,7 @@ class Handler(web.RequestHandler):
 
     @property
     def agent(self) -> str:
-        """The program that asks, as it calls itself: no more of that than anybody wants to read."""
+        """The User-Agent header, shortened."""
         return self.request.headers.get("User-Agent", "")[:AGENT_LIMIT]
 
     @property

@@ -1,4 +1,4 @@
-"""The headers that every answer carries, whatever it is."""
+"""The headers of every response."""
 
 HEADERS = {
     "Server": "piapp",

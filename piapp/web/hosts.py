@@ -1,11 +1,11 @@
-"""The names by which piapp may be called: the only defence against DNS rebinding.
+"""Which names piapp accepts in the Host header: the only defence against DNS rebinding.
 
-A web page from evil.example can have that very name point at a computer in the LAN of whoever reads it, once it is
-loaded. For the browser, piapp then is evil.example itself: Origin and Host agree. But the name is in the Host header,
-and it is one that somebody has registered. So piapp answers to addresses, to names that nobody can register in public
-DNS, to this computer's own, and to those in the settings; to no other.
+After a browser has loaded a page from evil.example, that name's owner can point it at an address in the reader's LAN.
+The browser then takes piapp for evil.example: Origin and Host agree. But Host contains a name registered in public DNS.
+So piapp accepts only IP addresses, names that cannot be registered in public DNS, this computer's own names, and those
+in the settings.
 
-Names in .local are registered by whoever is in the network and says so first, evil.local too: only our own count.
+In .local, anyone on the network can claim a free name over mDNS, even evil.local. So only this computer's own counts.
 """
 
 import ipaddress
@@ -14,8 +14,8 @@ import socket
 from collections.abc import Iterable
 from pathlib import Path
 
-# Reserved (RFC 6761, RFC 8375, ICANN's .internal), or in such wide use that they will not be given out (RFC 6762,
-# appendix G). fritz.box: a maker of routers owns it and registers nothing there.
+# Reserved (RFC 6761, RFC 8375, ICANN's .internal), or too widely used to be delegated (RFC 6762, appendix G). The
+# router manufacturer AVM owns fritz.box and registers no names in it.
 _UNREGISTRABLE = re.compile(
     r"(?:[^.]+\.)*(?:localhost|localdomain|lan|home|home\.arpa|internal|intranet|private|corp|test|fritz\.box)"
 )
@@ -24,17 +24,17 @@ RESOLV_CONF = Path("/etc/resolv.conf")
 
 
 def name_of(host: str) -> str:
-    """A Host header without its port, in lower case."""
+    """The name in a Host header: without the port, in lower case."""
     return re.sub(r":\d*$", "", host).lower().removesuffix(".")
 
 
 def allowed(name: str, more: Iterable[str] = ()) -> bool:
-    """Whether piapp may be called so; `more`: names that are known to be this computer's, and those in the settings."""
+    """Whether piapp accepts this name. `more`: other names of this computer, and those in the settings."""
     if name in more or _ONE_LABEL.fullmatch(name) or _UNREGISTRABLE.fullmatch(name) or _is_address(name):
         return True
     own = socket.gethostname().lower()
     short = own.partition(".")[0]
-    # avahi appends a number where another computer was first
+    # avahi appends a number if another computer has the name already
     if name == own or re.fullmatch(rf"{re.escape(short)}(?:-\d{{1,3}})?\.local", name):
         return True
     return name in (f"{short}.{domain}" for domain in _search_domains())
@@ -52,7 +52,7 @@ def _is_address(name: str) -> bool:
 
 
 def _search_domains() -> list[str]:
-    """In which this network's own DNS looks for a name without a dot, this computer's too."""
+    """The network's DNS search domains, in which this computer's name may be registered."""
     try:
         lines = RESOLV_CONF.read_text(errors="replace").splitlines()
     except OSError:

@@ -1,7 +1,7 @@
-"""How much of piapp a stranger may take, and the budgets that keep it to that.
+"""Limits on what clients can use: connections, requests, messages, memory.
 
-Whatever costs time comes out of a budget: requests, and what a page says. Who has used theirs up waits; nothing is lost
-by it, and those who watch notice nothing. Connections are places, of which there is a fixed number.
+Requests and a page's messages are rate-limited. A client above its rate is delayed, and no viewer is affected.
+Connections are limited in number.
 """
 
 import ipaddress
@@ -10,32 +10,33 @@ from dataclasses import dataclass
 
 from piapp.rate_limit import Rate, RateLimit
 
-RESERVED_FILES = 16  # for cameras, files that are read and written, and programs that are started
+RESERVED_FILES = 16  # file descriptors for cameras, other files and subprocesses
 
 
 @dataclass(frozen=True)
 class Limits:
-    """Defaults are generous for people and programs, and bearable for the smallest board."""
+    """The defaults are generous for people and programs, and the smallest board can bear them."""
 
-    request_s: float = 10.0  # for a request to arrive, and for an open connection to begin the next one
-    write_s: float = 10.0  # how long an answer may make no progress
-    deaf_s: float = 30.0  # without a file for a newcomer: then only a fresh process may help
-    waiting: int = 64  # connections that do not watch (yet), in all
-    waiting_of_one: int = 32  # and from one address
+    request_s: float = 10.0  # request timeout, and idle timeout between requests
+    write_s: float = 10.0  # A client that reads nothing of its response for this long is disconnected.
+    no_files_s: float = 30.0  # The watchdog restarts piapp after this long without a free file descriptor.
+    waiting: int = 64  # connections other than streams and pages, in all
+    waiting_of_one: int = 32  # the same from one address
     connects: Rate = Rate(1000, 1.0)
     connects_of_one: Rate = Rate(200, 2.0)
     requests: Rate = Rate(400, 2.0)
     requests_of_one: Rate = Rate(200, 4.0)
-    longest_wait_s: float = 2.0  # for the budget of all; then 503
-    messages: Rate = Rate(100, 5.0)  # of one page, beyond acknowledgements of pictures
-    least_pace_s: float = 10.0  # who gets less than a picture in this time gives up its place when all are taken
+    longest_wait_s: float = 2.0  # A request that either rate limit would delay longer gets 503.
+    unsent: int = 64 << 20  # bytes of responses that wait for their clients to read, in all
+    messages: Rate = Rate(100, 5.0)  # of one page, not counting acknowledgements of pictures
+    least_pace_s: float = 10.0  # When all places are taken, a viewer can be evicted that gets no picture for longer.
 
 
 LIMITS = Limits()
 
 
 class Shares:
-    """Budgets of one kind: one for each share, and one for all together."""
+    """Rate limits of one kind: one per share, and one for all together."""
 
     def __init__(self, of_one: Rate, of_all: Rate) -> None:
         self._rate = of_one
@@ -43,7 +44,7 @@ class Shares:
         self._of_one: dict[str, RateLimit] = {}
 
     def budgets(self, share: str) -> tuple[RateLimit, ...]:
-        """All that something of this share has to be paid from, in this order."""
+        """The rate limits that apply to this share, the global one last."""
         if not share:
             return (self._all,)
         own = self._of_one.get(share)
@@ -52,14 +53,15 @@ class Shares:
         return own, self._all
 
     def sweep(self) -> None:
-        """Forget those who have spent nothing lately."""
+        """Forget shares whose rate limit is unused."""
         self._of_one = {share: budget for share, budget in self._of_one.items() if not budget.is_unused}
 
 
 def share_of(address: str) -> str:
-    """Whose share a connection from this address counts for; empty: nobody's.
+    """The key under which this address is counted; empty if only the global limits apply.
 
-    An IPv6 host has a whole network of addresses. Through a proxy on this computer everybody comes from loopback.
+    IPv6 is counted by /64, since one host can use any number of addresses in it. Loopback is exempt: behind a proxy on
+    this computer, all clients have that address.
     """
     try:
         found = ipaddress.ip_address(address.partition("%")[0])
@@ -71,10 +73,9 @@ def share_of(address: str) -> str:
 
 
 def fit(wanted: int, limits: Limits, in_use: int) -> tuple[int, int]:
-    """How many viewers and how many waiting connections there is room for, if so many viewers are wanted.
+    """How many viewers and how many other connections fit into this process's file descriptors, up to `wanted` viewers.
 
-    Each is an open file, of which the process may have only so many: as many as are needed are asked for. `in_use`:
-    files that are open without any connection.
+    Raises the soft limit as far as necessary and allowed. `in_use`: descriptors that are open without any connection.
     """
     needed = in_use + RESERVED_FILES + limits.waiting + wanted
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)

@@ -1,4 +1,4 @@
-"""The listening sockets, and the door: which connections are let in, and how long they may stay without watching."""
+"""Listening sockets, and the Door, which accepts connections within the limits and evicts idle ones."""
 
 import asyncio
 import contextlib
@@ -21,45 +21,44 @@ BACKLOG = 512
 # To listen on an address that is not there yet. Python has no names for them: <linux/in.h>, <linux/in6.h>.
 FREEBIND = {socket.AF_INET: (socket.IPPROTO_IP, 15), socket.AF_INET6: (socket.IPPROTO_IPV6, 78)}
 
-AT_ONCE = 16  # connections are accepted before the others have their turn
+AT_ONCE = 16  # connections accepted in one turn of the event loop
 SWEEP_S = 1.0
-FULL_S = 0.05  # until the door looks again whether there is room
-NO_FILES_S = 1.0  # until it tries again to have another file
+FULL_S = 0.05  # pause while all connections are in use
+NO_FILES_S = 1.0  # pause after running out of file descriptors
 NO_FILES = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
-SETTLED_S = 1.0  # so long a connection may take for its first request, before it can lose its place to a newcomer
 
 
 class Door:
-    """Accepts connections, as many as there are places for. Belongs to the event loop.
+    """Accepts connections within the limits. Belongs to the event loop.
 
-    A connection that comes to watch leaves the door's care. From one address come only so many of the others; when all
-    of their places are taken, whoever has not asked for anything for longest has to go, and as long as there is nobody
-    like that newcomers wait in the kernel's queue.
+    A connection that becomes a stream or a page no longer counts here (places.py). The number of the others is limited,
+    in all and per address. At the limit, a new connection evicts the one that has been idle for longest. While none is
+    idle, new connections wait in the kernel's queue, and each response closes its connection.
     """
 
     def __init__(
         self, sockets: list[socket.socket], application: routing.Router, limits: Limits, places: Callable[[], int]
     ) -> None:
-        """`sockets` listen, and belong to the door. `places`: how many connections it may hold that do not watch."""
+        """Takes ownership of the listening `sockets`. `places` returns how many connections may be open here."""
         self.limits = limits
         self.requests = Shares(limits.requests_of_one, limits.requests)
         self.clients: set[Client] = set()
         self._sockets = sockets
         self._application = application
         self._places = places
-        self._shares: Counter[str] = Counter()  # connections of each share
+        self._shares: Counter[str] = Counter()  # open connections of each share
         self._connects = Shares(limits.connects_of_one, limits.connects)
         self._loop = asyncio.get_running_loop()
         self._sweeping: asyncio.TimerHandle | None = None
-        self._resuming: asyncio.TimerHandle | None = None  # it is shut until then
-        self._deaf_since: float | None = None  # when a connection could not be accepted for want of a file
+        self._resuming: asyncio.TimerHandle | None = None  # set while nothing is accepted
+        self._no_files_since: float | None = None  # loop time since which accept() has lacked file descriptors
 
     def open(self) -> None:
         self._sweeping = self._loop.call_later(SWEEP_S, self._sweep)
         self._listen()
 
     def shut(self) -> None:
-        """For good; connections that are inside stay."""
+        """Stop listening for good. Open connections stay open."""
         self._ignore()
         for each in self._sockets:
             each.close()
@@ -68,17 +67,21 @@ class Door:
             if handle:
                 handle.cancel()
 
-    def clear(self) -> None:
-        """Have everybody go who does not watch."""
+    def close_clients(self) -> None:
+        """Close all connections except streams and pages."""
         for client in tuple(self.clients):
             client.close(abort=True)
 
     @property
-    def is_deaf(self) -> bool:
-        """Nobody could be let in for long, since there were no files left: something in this process leaks them."""
-        return self._deaf_since is not None and self._loop.time() - self._deaf_since > self.limits.deaf_s
+    def is_out_of_files(self) -> bool:
+        """No file descriptor has been free for new connections for a long time: this process leaks them."""
+        return self._no_files_since is not None and self._loop.time() - self._no_files_since > self.limits.no_files_s
 
     # --- for clients ---
+
+    @property
+    def is_full(self) -> bool:
+        return len(self.clients) >= self._places()
 
     def handler_for(self, request: httputil.HTTPServerRequest) -> httputil.HTTPMessageDelegate:
         delegate = self._application.find_handler(request)
@@ -92,12 +95,27 @@ class Door:
             if not self._shares[client.share]:
                 del self._shares[client.share]
 
+    def has_unsent(self, client: Client) -> None:
+        """Close the slowest readers, other than this one, while unsent responses take too much memory."""
+        unsent = sum(each.unsent for each in self.clients)
+        while unsent > self.limits.unsent:
+            readers = [(each.evictable_at or 0.0, each) for each in self.clients if each.unsent and each is not client]
+            if not readers:
+                return
+            _, slowest = min(readers, key=lambda each: each[0])
+            unsent -= slowest.unsent
+            slowest.close(abort=True)
+
     # --- accepting ---
 
     def _listen(self) -> None:
         self._resuming = None
         for each in self._sockets:
             self._loop.add_reader(each, self._accept, each)
+        for each in self._sockets:
+            # Without file descriptors, accept() fails even if nobody is waiting. So call it even then.
+            if self._no_files_since is not None and self._resuming is None:
+                self._accept(each)
 
     def _ignore(self) -> None:
         for each in self._sockets:
@@ -109,48 +127,49 @@ class Door:
 
     def _accept(self, listening: socket.socket) -> None:
         for _ in range(AT_ONCE):
-            if len(self.clients) >= self._places() and not self._make_room():
+            if self.is_full and not self._make_room():
                 self._pause(FULL_S)
                 return
             try:
                 sock, address = listening.accept()
             except BlockingIOError:
+                self._no_files_since = None
                 return
             except OSError as error:
                 if error.errno not in NO_FILES:
-                    continue  # that connection has ended already, in one of many ways: see accept(2)
+                    continue  # the connection has failed already: see accept(2)
                 self._out_of_files(error)
                 return
-            self._deaf_since = None
+            self._no_files_since = None
             share = share_of(address[0])
             *own, of_all = self._connects.budgets(share)
             if self._shares[share] >= self.limits.waiting_of_one or not all(budget.allows() for budget in own):
                 sock.close()
                 continue
-            self._let_in(sock, address[0], share)
-            if wait_s := of_all.spend():
+            self._add(sock, address[0], share)
+            if wait_s := of_all.reserve():
                 self._pause(wait_s)
                 return
 
-    def _let_in(self, sock: socket.socket, address: str, share: str) -> None:
+    def _add(self, sock: socket.socket, address: str, share: str) -> None:
         sock.setblocking(False)
         if share:
             self._shares[share] += 1
         self.clients.add(Client(sock, address, share, self))
 
     def _make_room(self) -> bool:
-        """Of those that wait for their first request, or the next one, close whoever has waited longest."""
-        waiting = [(client.waits_since, client) for client in self.clients if client.waits_since is not None]
-        since, longest = min(waiting, key=lambda each: each[0], default=(0.0, None))
-        if longest is None or self._loop.time() - since < SETTLED_S:
+        """Evict the connection that has been idle, or too slow to take its response, for longest. False: none is."""
+        evictable = [(at, client) for client in self.clients if (at := client.evictable_at) is not None]
+        at, longest = min(evictable, key=lambda each: each[0], default=(0.0, None))
+        if longest is None or at > self._loop.time():
             return False
         longest.close(abort=True)
         return True
 
     def _out_of_files(self, error: OSError) -> None:
-        if self._deaf_since is None:
-            self._deaf_since = self._loop.time()
-            log.error("no more connections can be accepted: %s", error.strerror)
+        if self._no_files_since is None:
+            self._no_files_since = self._loop.time()
+            log.error("cannot accept connections: %s", error.strerror)
         self._pause(NO_FILES_S)
 
     def _sweep(self) -> None:
@@ -165,11 +184,10 @@ class Door:
 def bind(host: str, port: int, *, ahead: bool = True) -> list[socket.socket]:
     """Listening sockets: IPv4 and IPv6 where there is no host. Raises ListenError.
 
-    An address that this computer does not have may be one that its network has yet to give it, as at boot: `ahead` of
-    that they listen already. It may be a slip of the pen as well, so that a line in the log says so. Not `ahead`: only
-    find out, and listen nowhere.
+    At boot, the network may not have assigned the address yet. With `ahead`, bind to it anyway and log a warning, since
+    it may also be a typo. Without, only check that the address is available, and do not listen.
     """
-    with _in_words(host, port), contextlib.ExitStack() as failed:
+    with _as_listen_error(host, port), contextlib.ExitStack() as failed:
         found = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
         sockets, here = list[socket.socket](), False
         for family, _, _, _, address in dict.fromkeys(found):
@@ -179,7 +197,7 @@ def bind(host: str, port: int, *, ahead: bool = True) -> list[socket.socket]:
                 if ahead:
                     sock.listen(BACKLOG)
         if not here:
-            sentence = f"No network interface of this computer has the address {host}: nobody can watch until one has."
+            sentence = f"No network interface has the address {host}. piapp cannot be reached until one has."
             if not ahead:
                 raise ListenError(sentence)
             log.warning("%s", sentence)
@@ -188,7 +206,7 @@ def bind(host: str, port: int, *, ahead: bool = True) -> list[socket.socket]:
 
 
 def _socket(family: int) -> socket.socket | None:
-    """None where the kernel goes without IPv6."""
+    """None if the kernel has no IPv6."""
     try:
         sock = socket.socket(family)
     except OSError as error:
@@ -198,12 +216,12 @@ def _socket(family: int) -> socket.socket | None:
     sock.setblocking(False)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     if family == socket.AF_INET6:
-        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)  # IPv4 has a socket of its own
+        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)  # IPv4 gets a separate socket
     return sock
 
 
 def _bind(sock: socket.socket, address: Any, ahead: bool) -> bool:
-    """False: the address is not there; where `ahead` is wanted, it is bound to it all the same."""
+    """False if no interface has the address; with `ahead`, it is bound nevertheless."""
     try:
         sock.bind(address)
         return True
@@ -218,19 +236,15 @@ def _bind(sock: socket.socket, address: Any, ahead: bool) -> bool:
 
 
 @contextlib.contextmanager
-def _in_words(host: str, port: int) -> Iterator[None]:
-    """Makes a ListenError of what the kernel says."""
+def _as_listen_error(host: str, port: int) -> Iterator[None]:
+    """Turn OSError into ListenError."""
     try:
         yield
     except PermissionError as error:
-        raise ListenError(
-            f"Port {port} is not allowed without root: use one from 1024 up, as in --port 8080."
-        ) from error
+        raise ListenError(f"Port {port} requires root. Use a port from 1024 up, for example --port 8080.") from error
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
-            sentence = (
-                f"Port {port} is taken by another program, perhaps by a piapp that runs already: use another --port."
-            )
+            sentence = f"Another program uses port {port}, perhaps another piapp. Choose a different --port."
         else:
             sentence = f"Cannot listen on {host or 'any address'}, port {port}: {error.strerror}."
         raise ListenError(sentence) from error

@@ -37,7 +37,7 @@ log = logging.getLogger(__name__)
 WINDOW = 2  # pictures of one camera that may be under way, on a short link
 SLOW_S = (0.1, 0.2)  # beyond the round trip, on average: below the first a page is prompt, above the second slow
 END_LIMIT_S = 2.0  # for a page to close its end
-COSTLY_BYTES = 256  # of what a page says count as one more message
+COSTLY_BYTES = 256  # count as one more message against the rate limit
 MOST_CAMERAS = 1000
 CLIENT_LIMIT = 64  # characters
 
@@ -119,13 +119,13 @@ class Page(Connection):
         self._client = client
         self._reader = websocket.Reader()
         self._budget = RateLimit(site.limits.messages)
-        self._replies: dict[str, bytes] = {}  # to what is being read: one of each kind, however often it was asked for
+        self._replies: dict[str, bytes] = {}  # to the input being read: one of each kind, however many are requested
         self._waiting: dict[str, bytes] = {}  # messages that had no room yet, the newest of each kind
         self._heard = self._looks_away = self._loop.time()
         self._min_rtt_s = 0.0
         self._late_s = 0.0  # from writing a picture to its acknowledgement, less the round trip: a running average
         self._slow = False
-        self._free = 0  # of the frames that are being read, those that tell of a picture that was under way
+        self._free = 0  # frames being read that acknowledge a picture and so do not count against the rate limit
         self._ending: asyncio.TimerHandle | None = None
 
     def open(self) -> None:
@@ -134,7 +134,7 @@ class Page(Connection):
             return
         pages = self._site.pages
         old = pages.get(self._client)
-        if self._site.places.full(self.address, old, self):
+        if not self._site.places.make_room(self.address, old, self):
             self.give_up_place()
             return
         self._greet()
@@ -179,7 +179,7 @@ class Page(Connection):
         if self.closed or self._ending:
             return
         self.has_place = False
-        self._site.places.hurry()
+        self._site.places.limit_closing()
         self._leave()
         self.tell("close", websocket.close(code, reason))
         # not at once: with something of the page's unread, the kernel would take back what it has not sent yet
@@ -234,12 +234,12 @@ class Page(Connection):
         except Exception:
             log.exception("%s: unexpected error", self.address)
             self._reader.stop()
-            self._end(CloseCode.INTERNAL_ERROR, "piapp has failed: its log says how")
+            self._end(CloseCode.INTERNAL_ERROR, "unexpected error: see piapp's log")
         while self._replies:
             self.tell(*self._replies.popitem())
-        # Pictures that were drawn may be told of as often as they were sent. A frame that comes in pieces counts, too.
+        # Acknowledgements of pictures are free. Each piece of a frame counts as a message.
         frames = max(1, self._reader.frames - before) - self._free
-        if frames > 0 and (wait_s := self._budget.spend(frames + len(data) / COSTLY_BYTES)):
+        if frames > 0 and (wait_s := self._budget.reserve(frames + len(data) / COSTLY_BYTES)):
             self.stop_reading(wait_s)
 
     def gone(self) -> None:

@@ -25,7 +25,7 @@ class StreamHandler(Handler):
         )
         fps = self._fps()
         head = _head({"Content-Type": multipart.content_type()})
-        if self.request.method == "GET" and self.site.places.full(self.address):
+        if self.request.method == "GET" and not self.site.places.make_room(self.address):
             self.refuse(503, self.site.places.full_sentence(), Retry_After="5")
         sock = self.take_socket()
         if sock is None:
@@ -116,4 +116,4 @@ class Action(routing.Matcher):
 def _head(headers: dict[str, str]) -> bytes:
     """A stream's response head. X-Accel-Buffering: nginx, as a proxy, then passes each frame on at once."""
     more = {"Connection": "close", "X-Accel-Buffering": "no", "Vary": "Accept", "Pragma": "no-cache"}
-    return http1.answer_head(200, {**HEADERS, **headers, **more}.items())
+    return http1.response_head(200, {**HEADERS, **headers, **more}.items())

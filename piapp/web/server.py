@@ -1,4 +1,4 @@
-"""The routes: which handler answers at which address."""
+"""The routes: which handler serves which URL."""
 
 import logging
 from typing import Any

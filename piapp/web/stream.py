@@ -17,7 +17,7 @@ from piapp.web.connection import Connection
 from piapp.web.multipart import Format
 
 SWEEP_S = 1.0
-TALK_LIMIT = 16 * 1024  # bytes from a viewer, who has nothing to say once it has its stream
+TALK_LIMIT = 16 * 1024  # bytes; a viewer that sends more after its request is disconnected
 
 
 class Receiver(Protocol):
@@ -116,10 +116,10 @@ class Viewer(Connection):
     room = offer
 
     def received(self, data: bytes) -> None:
-        """A viewer has nothing more to say."""
+        """Discard it: a viewer has nothing to send."""
         self._heard += len(data)
         if self._heard > TALK_LIMIT:
-            self.close("(talks)", abort=True)
+            self.close("(sent too much)", abort=True)
 
     def gone(self) -> None:
         self._broadcast.remove(self)
@@ -128,7 +128,7 @@ class Viewer(Connection):
         return max(self._interval_s, time.monotonic() - self._served)
 
     def give_up_place(self) -> None:
-        self.close("(gave up its place)", abort=True)
+        self.close("(evicted)", abort=True)
 
     def describe(self) -> dict[str, Any]:
         return self._tally.describe()

@@ -87,13 +87,13 @@ _WHOLE = {0x80 | opcode: opcode for opcode in (Opcode.TEXT, Opcode.BINARY)}  # s
 
 
 class Reader:
-    """Puts a client's messages together from the bytes that arrive; after an error or a CLOSE, ignores them.
+    """Assembles a client's messages from its bytes. Ignores all input after an error or a CLOSE.
 
-    Keeps at most one message's bytes, and those of one more frame.
+    Buffers at most one message and one frame.
     """
 
     def __init__(self, limit: int = MESSAGE_LIMIT) -> None:
-        self.frames = 0  # so many have been read
+        self.frames = 0  # number of frames read
         self._limit = limit  # bytes of a message
         self._over = False
         self._bytes = bytearray()  # of a frame that is not complete yet
@@ -110,7 +110,7 @@ class Reader:
         return self._feed(data)
 
     def stop(self) -> None:
-        """Ignore whatever comes."""
+        """Ignore all further input."""
         self._over = True
         self._bytes.clear()
         self._parts.clear()

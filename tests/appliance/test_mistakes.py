@@ -166,7 +166,7 @@ def test_the_port_of_another_program(card: Card) -> None:
     card.write("[server]\nport = 8081\n")
     with pytest.raises(Failed):
         restart(machine)
-    says = "Port 8081 is taken by another program"
+    says = "Another program uses port 8081"
     assert says in machine.journal()
     assert f"\nwrong     {says}" in check(machine)
     machine.run("systemctl", "stop", "other")

@@ -148,7 +148,7 @@ def test_one_page_too_many_is_told_so_and_let_in_later(browser: Browser, page: P
     with browser.page() as first:
         says(page, ".badge", "ms")
         first.open(piapp.url)
-        says(first, "#message", "1 viewers? (is|are) watching already")
+        says(first, "#message", "limit of 1 viewers is reached")
         assert first.errors("WebSocket") == []
         page.open("about:blank")
         moving(first, "camera")
