@@ -1,4 +1,4 @@
-"""A connection and its requests: in pieces, in a row, too slow, too many."""
+"""Connections and requests: in pieces, pipelined, too slow, too many."""
 
 import contextlib
 import json
@@ -107,7 +107,7 @@ def test_a_client_that_asks_before_it_sends_its_body(running: Running) -> None:
         assert answers(sock, 1)[0].status == 400
 
 
-def test_who_has_said_all_still_gets_the_answer(running: Running) -> None:
+def test_a_half_closed_client_gets_its_response(running: Running) -> None:
     with connect(running.port, receive_buffer=2048) as sock:
         sock.sendall(request("GET", "/js/view.js", {}) * 20)
         time_to_fill = ask(running.port, "/health")  # by now its answers have filled the buffers between us
@@ -123,7 +123,14 @@ def test_a_change_is_made_though_its_client_half_closes_at_once(running: Running
         assert read_all(sock).startswith(b"HTTP/1.1 200 OK\r\n")
 
 
-# --- bodies that nobody wants ---
+def test_a_client_of_http_1_0_gets_no_interim_response(running: Running) -> None:
+    headers = "Content-Type: application/json\r\nExpect: 100-continue\r\nContent-Length: 2\r\n"
+    with connect(running.port) as sock:
+        sock.sendall(f"PATCH /api/cameras/camera HTTP/1.0\r\nHost: 127.0.0.1\r\n{headers}\r\n{{}}".encode())
+        assert read_all(sock).startswith(b"HTTP/1.1 400 ")
+
+
+# --- unwanted bodies ---
 
 
 @pytest.mark.parametrize(
@@ -166,7 +173,7 @@ def test_the_answer_to_what_cannot_be_read_arrives(running: Running, sent: int) 
 
 
 @pytest.mark.parametrize("half", [b"", b"GET", b"GET / HTTP/1.1\r\nHost: a\r\n", b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"])
-def test_who_does_not_ask_is_sent_away(half: bytes) -> None:
+def test_clients_without_a_request_time_out(half: bytes) -> None:
     with streaming(Numbered(), QUICK) as running, connect(running.port) as sock:
         sock.sendall(half)
         began = time.monotonic()
@@ -174,7 +181,7 @@ def test_who_does_not_ask_is_sent_away(half: bytes) -> None:
         assert time.monotonic() - began > 0.2
 
 
-def test_every_byte_does_not_begin_the_time_anew() -> None:
+def test_sending_bytes_does_not_restart_the_timeout() -> None:
     with streaming(Numbered(), QUICK) as running, connect(running.port) as sock:
         with pytest.raises(ConnectionError):
             for _ in range(10_000):
@@ -184,7 +191,7 @@ def test_every_byte_does_not_begin_the_time_anew() -> None:
 
 @pytest.mark.usefixtures("no_errors")
 @pytest.mark.parametrize("path", ["/style.css", "/metrics", "/snapshot"])
-def test_who_resets_the_connection_while_it_is_answered_is_no_error(running: Running, path: str) -> None:
+def test_a_reset_during_the_response_is_no_error(running: Running, path: str) -> None:
     for _ in range(3):
         with connect(running.port, receive_buffer=2048) as sock:
             sock.sendall(request("GET", path, {}) * 100)
@@ -194,7 +201,7 @@ def test_who_resets_the_connection_while_it_is_answered_is_no_error(running: Run
 
 
 @pytest.mark.parametrize("path", ["/js/view.js", "/api/cameras", "/nothing"])
-def test_who_does_not_take_the_answers_is_cut_off(path: str) -> None:
+def test_clients_that_read_no_responses_are_disconnected(path: str) -> None:
     with streaming(Numbered(), QUICK) as running, connect(running.port, receive_buffer=2048) as sock:
         sock.settimeout(0.05)
         with pytest.raises(ConnectionError):
@@ -209,7 +216,7 @@ def test_who_does_not_take_the_answers_is_cut_off(path: str) -> None:
 # --- too many ---
 
 
-def test_more_requests_than_the_budget_has_wait() -> None:
+def test_requests_above_the_rate_are_delayed() -> None:
     limits = Limits(requests=Rate(5, 0.1))
     with streaming(Numbered(), limits) as running, connect(running.port) as sock:
         began = time.monotonic()
@@ -218,12 +225,21 @@ def test_more_requests_than_the_budget_has_wait() -> None:
         assert time.monotonic() - began > 0.35
 
 
-def test_who_would_wait_for_too_long_is_told_so() -> None:
+def test_requests_far_above_the_rate_get_503() -> None:
     limits = Limits(requests=Rate(1, 10.0))
     with streaming(Numbered(), limits) as running:
         assert ask(running.port, "/health").status == 200
         refused = ask(running.port, "/health")
         assert refused.status == 503 and refused.headers["retry-after"] == "5" and "requests" in refused.sentence()
+
+
+def test_a_refused_head_request_gets_no_body() -> None:
+    limits = Limits(requests=Rate(1, 1000.0))
+    with streaming(Numbered(), limits) as running, connect(running.port) as sock:
+        assert ask(running.port, "/health").status == 200
+        sock.sendall(request("HEAD", "/health", {}))
+        said = read_all(sock)
+        assert said.startswith(b"HTTP/1.1 503 ") and said.endswith(b"\r\n\r\n")
 
 
 def test_a_stream_costs_no_budget_once_it_runs() -> None:
@@ -232,13 +248,11 @@ def test_a_stream_costs_no_budget_once_it_runs() -> None:
         viewer.take(20)
 
 
-def test_newcomers_take_the_places_of_those_who_do_not_ask() -> None:
+def test_new_connections_evict_idle_ones() -> None:
     with streaming(Numbered(), Limits(waiting=5)) as running:
         idle = [connect(running.port) for _ in range(12)]
         try:
-            assert (
-                ask(running.port, "/health").status == 200
-            )  # it takes the seconds until the first have had their time
+            assert ask(running.port, "/health").status == 200  # after the seconds until the first can be evicted
             idle[0].settimeout(1)
             assert read_all(idle[0]) == b""
         finally:
@@ -273,7 +287,7 @@ def test_pipelining_clients_do_not_keep_all_connections() -> None:
                 each.join()
 
 
-def test_a_viewer_has_nothing_more_to_say() -> None:
+def test_a_viewer_that_keeps_sending_is_disconnected() -> None:
     with streaming(Numbered()) as running, Stream(running.port) as viewer:
         viewer.take(2)
         viewer.socket.sendall(b"GET / HTTP/1.1\r\n\r\n")
@@ -284,14 +298,14 @@ def test_a_viewer_has_nothing_more_to_say() -> None:
                 next(viewer)
 
 
-def test_the_agent_is_told_in_short(running: Running) -> None:
+def test_the_user_agent_is_shortened(running: Running) -> None:
     agent = {"Accept": "*/*", "User-Agent": "x" * 15_000}
     with Stream(running.port, headers=agent):
         [viewer] = ask(running.port, "/api/cameras/camera").json()["viewers"]
     assert viewer["agent"] == "x" * 200
 
 
-def test_changes_that_come_faster_than_they_may_are_all_made(running: Running) -> None:
+def test_no_change_is_lost_to_rate_limiting(running: Running) -> None:
     for on in (False, True) * 5:
         assert patch(running.port, {"on": on}).json()["on"] is on
     until(lambda: ask(running.port, "/api/cameras/camera").json()["on"])

@@ -1,4 +1,4 @@
-"""Budgets, shares and places."""
+"""Rate limits per address, and file descriptors."""
 
 import resource
 from collections.abc import Iterator
@@ -20,7 +20,7 @@ def test_each_address_has_its_own_and_all_share_one() -> None:
     assert [spend("10.0.0.2"), spend("10.0.0.2"), spend("10.0.0.3"), spend("")] == [True, False, False, False]
 
 
-def test_an_address_that_asks_for_nothing_more_is_forgotten() -> None:
+def test_unused_shares_are_forgotten() -> None:
     shares = Shares(Rate(1, 0.01), Rate(9, 1.0))
     own, _ = shares.budgets("10.0.0.1")
     assert own.allows()
@@ -42,7 +42,7 @@ def test_an_address_that_asks_for_nothing_more_is_forgotten() -> None:
         *((address, "") for address in ("127.0.0.1", "127.9.9.9", "::1", "", "nonsense")),
     ],
 )
-def test_whose_share_an_address_counts_for(address: str, share: str) -> None:
+def test_the_share_of_an_address(address: str, share: str) -> None:
     assert share_of(address) == share
 
 
@@ -55,7 +55,7 @@ def files() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("files")
-def test_as_many_files_as_are_needed_are_asked_for() -> None:
+def test_the_limit_on_files_is_raised_as_far_as_needed() -> None:
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (300, hard))
     assert fit(500, LIMITS, in_use=20) == (500, LIMITS.waiting)

@@ -1,4 +1,4 @@
-"""The door where there are no more files to be had."""
+"""The Door: out of files, slow readers, shutdown."""
 
 import asyncio
 import contextlib
@@ -60,7 +60,7 @@ async def within(condition: Callable[[], object], limit_s: float = 20.0) -> None
 
 @contextmanager
 def no_files() -> Iterator[None]:
-    """Not one more can be opened."""
+    """No file descriptor is free."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     free = os.dup(0)  # the kernel gives the lowest number that is free
     os.close(free)
@@ -71,7 +71,7 @@ def no_files() -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
-def test_without_files_it_waits_and_says_so_once(
+def test_without_file_descriptors_it_waits_and_logs_once(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(listen, "NO_FILES_S", 0.05)
@@ -95,7 +95,7 @@ def test_without_files_it_waits_and_says_so_once(
     assert line == "cannot accept connections: Too many open files"
 
 
-def test_when_it_is_shut_nobody_is_let_in_and_those_inside_can_be_sent_away() -> None:
+def test_shutting_keeps_open_connections_until_they_are_closed() -> None:
     async def main() -> None:
         async with opened() as (door, port):
             with socket.create_connection(("127.0.0.1", port)) as inside:
@@ -130,7 +130,7 @@ def test_slow_readers_do_not_keep_all_connections() -> None:
     asyncio.run(asyncio.wait_for(main(), 20))
 
 
-def test_a_table_of_files_that_was_full_for_a_moment_is_no_reason_to_restart() -> None:
+def test_a_momentary_lack_of_file_descriptors_is_no_reason_to_restart() -> None:
     """accept() fails when there is no file left even if nobody is waiting."""
 
     async def main() -> None:

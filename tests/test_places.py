@@ -1,4 +1,4 @@
-"""Who has to go when all places are taken."""
+"""Which viewer is evicted when all places are taken."""
 
 from typing import cast
 
@@ -35,29 +35,29 @@ def full(guests: list[Guest], newcomer: str, limits: Limits = LIMITS) -> bool:
     return not places.make_room(newcomer)
 
 
-def test_as_long_as_there_are_places_everybody_stays() -> None:
+def test_nothing_is_evicted_while_there_are_places() -> None:
     guests = [*(Guest("10.0.0.1", pace_s=100) for _ in range(9)), Guest("10.0.0.1", has_place=False)]
     assert not full(guests, "10.0.0.1")
     assert not any(guest.gone for guest in guests)
 
 
-def test_whoever_gets_hardly_any_pictures_goes_first() -> None:
+def test_the_slowest_viewer_is_evicted_first() -> None:
     guests = [Guest("10.0.0.1"), Guest("10.0.0.2", pace_s=11), Guest("10.0.0.3", pace_s=60), Guest("10.0.0.1")]
     assert not full(guests, "10.0.0.4")
     assert [guest.gone for guest in guests] == [False, False, True, False]
 
 
-def test_a_thin_link_is_no_reason() -> None:
+def test_a_slow_link_is_no_reason_to_evict() -> None:
     assert full([Guest("10.0.0.1", pace_s=9), Guest("10.0.0.2", pace_s=9)], "10.0.0.3")
 
 
-def test_nobody_can_keep_all_places() -> None:
+def test_no_address_can_hold_all_places() -> None:
     guests = [Guest("10.0.0.1", opened=i) for i in range(4)]
     assert not full(guests, "10.0.0.2")
     assert [guest.gone for guest in guests] == [False, False, False, True]  # the newest of them
 
 
-def test_nobody_can_take_the_place_of_somebody_who_has_no_more() -> None:
+def test_no_address_is_evicted_below_its_share() -> None:
     assert full([Guest("10.0.0.1"), Guest("10.0.0.2")], "10.0.0.3")
     assert full([Guest("10.0.0.1"), Guest("10.0.0.1"), Guest("10.0.0.2")], "10.0.0.2")  # it would be the same again
     assert full([Guest("10.0.0.1") for _ in range(5)], "10.0.0.1")
@@ -70,7 +70,7 @@ def test_a_host_has_one_share_whatever_its_addresses() -> None:
     assert guests[2].gone
 
 
-def test_who_comes_through_a_proxy_has_no_share() -> None:
+def test_clients_of_a_local_proxy_have_no_share() -> None:
     guests = [Guest("127.0.0.1") for _ in range(5)]
     assert full(guests, "127.0.0.1") and full(guests, "10.0.0.1")
 

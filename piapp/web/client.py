@@ -197,7 +197,7 @@ class Client(httputil.HTTPConnection):
 
     def _begin(self) -> None:
         assert self._head
-        line, headers, self._left, self._keep_alive = self._head
+        line, headers, self._left, self._keep_alive, _ = self._head
         self._wants_body = self._finished = False
         try:
             request = httputil.HTTPServerRequest(start_line=line, headers=headers, connection=self)
@@ -221,14 +221,13 @@ class Client(httputil.HTTPConnection):
         if self.closed or self._finished:
             return
         self._wants_body, self._idle_since = True, self._loop.time()
-        if self._head.headers.get("Expect", "").lower() == "100-continue":
+        if self._head.expects_continue:
             self._send(b"HTTP/1.1 100 Continue\r\n\r\n")
         self._take_body()
 
     def _take_body(self) -> None:
         assert self._delegate
-        data = bytes(self._in[: self._left])
-        del self._in[: self._left]
+        data, self._in = bytes(self._in[: self._left]), self._in[self._left :]
         self._left -= len(data)
         if data:
             self._delegate.data_received(data)
@@ -282,7 +281,8 @@ class Client(httputil.HTTPConnection):
 
     def _refuse(self, status: int, sentence: str, **headers: str) -> None:
         """Respond without the application, then close: the next request's beginning may be unknown."""
-        self._send(http1.refusal(status, sentence, headers))
+        with_body = not (self._head and self._head.line.method == "HEAD")
+        self._send(http1.refusal(status, sentence, headers, with_body=with_body))
         self._linger()
 
     def _send(self, data: bytes) -> Flushed:

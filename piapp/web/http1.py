@@ -47,6 +47,7 @@ class Head(NamedTuple):
     headers: HTTPHeaders
     length: int  # of the body, in bytes
     keep_alive: bool  # The client may send further requests on the same connection.
+    expects_continue: bool  # The client sends the body only after 100 Continue.
 
 
 def take_head(buffer: bytearray, searched: int = 0) -> Head | None:
@@ -91,7 +92,8 @@ def _parse(head: bytes) -> Head:
     if len(hosts) > 1 or "" in hosts or (not hosts and version == "1.1"):
         raise BadRequest(400, "A request must have exactly one Host header.")
     line = RequestStartLine(method, target, f"HTTP/{version}")
-    return Head(line, headers, _length(headers), _keeps_alive(headers, version))
+    expects_continue = version == "1.1" and headers.get("Expect", "").lower() == "100-continue"
+    return Head(line, headers, _length(headers), _keeps_alive(headers, version), expects_continue)
 
 
 def _length(headers: HTTPHeaders) -> int:
@@ -124,8 +126,8 @@ def response_head(status: int, headers: Iterable[tuple[str, str]]) -> bytes:
     return f"{text}\r\n\r\n".encode("latin-1")
 
 
-def refusal(status: int, sentence: str, headers: Mapping[str, str]) -> bytes:
-    """A complete error response, after which the connection closes."""
+def refusal(status: int, sentence: str, headers: Mapping[str, str], *, with_body: bool = True) -> bytes:
+    """A complete error response, after which the connection closes. The response to HEAD has no body."""
     body = json.dumps({"error": sentence}).encode()
     more = {"Content-Type": "application/json", "Content-Length": str(len(body)), "Connection": "close"}
-    return response_head(status, {**HEADERS, **headers, **more}.items()) + body
+    return response_head(status, {**HEADERS, **headers, **more}.items()) + (body if with_body else b"")
