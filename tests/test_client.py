@@ -213,6 +213,14 @@ def test_clients_that_read_no_responses_are_disconnected(path: str) -> None:
         assert ask(running.port, "/health").status == 200
 
 
+def test_a_handler_that_never_responds_holds_no_connection() -> None:
+    device = Numbered()
+    device.stalled = True
+    with streaming(device, Limits(answer_s=0.3)) as running, connect(running.port) as sock:
+        sock.sendall(request("GET", "/snapshot", {}))
+        assert read_all(sock) == b""
+
+
 # --- too many ---
 
 

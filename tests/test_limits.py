@@ -7,7 +7,7 @@ import pytest
 from fakes import until
 
 from piapp.rate_limit import Rate
-from piapp.web.limits import LIMITS, Shares, fit, share_of
+from piapp.web.limits import LIMITS, Shares, closing, fit, share_of
 
 
 def test_each_address_has_its_own_and_all_share_one() -> None:
@@ -33,17 +33,18 @@ def test_unused_shares_are_forgotten() -> None:
 
 
 @pytest.mark.parametrize(
-    ("address", "share"),
+    ("address", "own", "share"),
     [
-        ("192.168.1.20", "192.168.1.20"),
-        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
-        ("2001:db8:1:2::9", "2001:db8:1:2::/64"),  # the same host, for all that can be known
-        ("fe80::1%eth0", "fe80::/64"),
-        *((address, "") for address in ("127.0.0.1", "127.9.9.9", "::1", "", "nonsense")),
+        ("192.168.1.20", "192.168.1.9", "192.168.1.20"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:9::1", "2001:db8:1:2::/64"),
+        ("2001:db8:1:2::9", "2001:db8:9::1", "2001:db8:1:2::/64"),  # the same host, as far as can be known
+        ("2001:db8:1:2::9", "2001:db8:1:2::1", "2001:db8:1:2::9"),  # in the local network
+        ("fe80::1%eth0", "fe80::2%eth0", "fe80::1%eth0"),
+        *((address, address, "") for address in ("127.0.0.1", "127.9.9.9", "::1", "", "nonsense")),
     ],
 )
-def test_the_share_of_an_address(address: str, share: str) -> None:
-    assert share_of(address) == share
+def test_the_share_of_an_address(address: str, own: str, share: str) -> None:
+    assert share_of(address, own) == share
 
 
 @pytest.fixture
@@ -71,4 +72,4 @@ def test_where_there_are_too_few_files_there_are_fewer_places(
     monkeypatch.setattr(resource, "setrlimit", lambda *_: None)
     viewers, waiting = fit(500, LIMITS, in_use)
     assert viewers >= 1 and 1 <= waiting <= LIMITS.waiting
-    assert viewers + waiting + in_use <= max(most, in_use + 2)
+    assert viewers + waiting + closing(waiting) + in_use <= max(most, in_use + 2)

@@ -10,7 +10,7 @@ from watching import streaming
 from wire import Refused, Stream, ask
 
 from piapp.web.connection import Connection
-from piapp.web.limits import LIMITS, Limits
+from piapp.web.limits import LIMITS, Limits, share_of
 from piapp.web.places import Places
 
 
@@ -18,7 +18,8 @@ class Guest:
     """A connection that watches, or does not."""
 
     def __init__(self, address: str, opened: float = 0.0, pace_s: float = 0.1, has_place: bool = True) -> None:
-        self.address, self.opened, self.has_place = address, opened, has_place
+        self.share = share_of(address, "2001:db8:ffff::1")
+        self.opened, self.has_place = opened, has_place
         self._pace_s = pace_s
         self.gone = False
 
@@ -32,7 +33,7 @@ class Guest:
 def full(guests: list[Guest], newcomer: str, limits: Limits = LIMITS) -> bool:
     places = Places(len(guests), limits)
     places.connections |= {cast(Connection, guest) for guest in guests}
-    return not places.make_room(newcomer)
+    return not places.make_room(Guest(newcomer).share)
 
 
 def test_nothing_is_evicted_while_there_are_places() -> None:

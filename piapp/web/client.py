@@ -15,13 +15,14 @@ import struct
 from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
-from tornado import httputil, iostream
+from tornado import httputil
 
 from piapp.rate_limit import RateLimit
 from piapp.web import http1
 from piapp.web.http1 import BadRequest, Head
 from piapp.web.limits import Limits, Shares
 from piapp.web.link import Link
+from piapp.web.output import Flushed, Output
 
 log = logging.getLogger(__name__)
 
@@ -31,8 +32,6 @@ SETTLED_S = 1.0  # A connection that has been idle for less is not evicted: its 
 LINGER_S = 2.0  # The client has this long to read the last response and close.
 UNSENT_LIMIT = 64 * 1024  # bytes of a response that the kernel buffers before it sends them
 _TCP_NOTSENT_LOWAT = 25  # <linux/tcp.h>
-
-Flushed = asyncio.Future[None]
 
 
 class Peer(NamedTuple):
@@ -75,8 +74,8 @@ class Client(httputil.HTTPConnection):
         self._fd = sock.fileno()  # asyncio's add_reader and the like take three times as long with a socket object
         self._link = Link(sock)
         self._loop = asyncio.get_running_loop()
-        # Loop time since which a request or its body is awaited; None while a request is being answered.
-        self._idle_since: float | None = self._loop.time()
+        self._answering = False  # Otherwise, piapp waits for a request or its body.
+        self._since = self._loop.time()  # when that began
         # --- the request ---
         self._in = bytearray()  # input that has not been parsed yet, possibly with further requests
         self._searched = 0  # The first bytes of the input, this many, hold no complete head.
@@ -88,10 +87,7 @@ class Client(httputil.HTTPConnection):
         self._wants_body = False  # The handler has accepted the head and waits for the body.
         self._delegate: httputil.HTTPMessageDelegate | None = None
         # --- the response ---
-        self._out = bytearray()  # what the kernel had no room for
-        self._sends_since = 0.0  # loop time at which it had no room
-        self._flushed: Flushed | None = None  # done when the kernel has taken all of it
-        self._progress = 0.0, 0  # loop time of the last acknowledgement seen, and the bytes acknowledged by then
+        self._out = Output(sock, self._on_flushed, self.close)
         self._keep_alive = False
         self._missing = 0  # bytes that Content-Length promises and the handler has not written yet
         self._finished = False
@@ -110,8 +106,11 @@ class Client(httputil.HTTPConnection):
     def evictable_at(self) -> float | None:
         """The loop time from which a new connection may replace this one; None while piapp works on its request."""
         if self._out:
-            return self._sends_since + self._owner.limits.write_s
-        return None if self._idle_since is None else self._idle_since + SETTLED_S
+            return self._out.since + self._owner.limits.write_s
+        return None if self._answering else self._since + SETTLED_S
+
+    def _enter(self, *, answering: bool) -> None:
+        self._answering, self._since = answering, self._loop.time()
 
     # --- reading ---
 
@@ -180,7 +179,8 @@ class Client(httputil.HTTPConnection):
             return
         self._searched = len(self._in)
         if self._head:
-            self._searched, self._idle_since = 0, None
+            self._searched = 0
+            self._enter(answering=True)
             self._wait_for_budgets(budgets, self._begin)
 
     def _wait_for_budgets(self, budgets: tuple[RateLimit, ...], then: Callable[[], None]) -> None:
@@ -220,7 +220,8 @@ class Client(httputil.HTTPConnection):
         assert self._head
         if self.closed or self._finished:
             return
-        self._wants_body, self._idle_since = True, self._loop.time()
+        self._wants_body = True
+        self._enter(answering=False)
         if self._head.expects_continue:
             self._send(b"HTTP/1.1 100 Continue\r\n\r\n")
         self._take_body()
@@ -232,7 +233,8 @@ class Client(httputil.HTTPConnection):
         if data:
             self._delegate.data_received(data)
         if not self._left:
-            self._wants_body, self._idle_since = False, None
+            self._wants_body = False
+            self._enter(answering=True)
             self._delegate.finish()
         else:
             self._resume_reading()
@@ -286,41 +288,12 @@ class Client(httputil.HTTPConnection):
         self._linger()
 
     def _send(self, data: bytes) -> Flushed:
-        flushed = self._flushed or self._loop.create_future()
-        waited = bool(self._out)
-        if not self.closed:
-            self._out += data
-        if not waited and not self.closed:
-            self._write()
-            if self._out:
-                self._sends_since = self._loop.time()
-                self._progress = self._sends_since, self._link.acknowledged()
-                self._loop.add_writer(self._fd, self._write_on)
-        if self.closed:
-            _break(flushed)
-        elif self._out:
-            self._flushed = flushed
+        flushed = self._out.send(data)
+        if self._out:
             self._owner.has_unsent(self)
-        else:
-            flushed.set_result(None)
         return flushed
 
-    def _write(self) -> None:
-        try:
-            del self._out[: self._socket.send(self._out)]
-        except BlockingIOError:
-            pass
-        except OSError:
-            self.close()
-
-    def _write_on(self) -> None:
-        self._write()
-        if self._out or self.closed:
-            return
-        self._loop.remove_writer(self._fd)
-        if self._flushed:
-            self._flushed.set_result(None)
-            self._flushed = None
+    def _on_flushed(self) -> None:
         if self._finished or self._lingering:
             self._end_response()
 
@@ -333,7 +306,7 @@ class Client(httputil.HTTPConnection):
         elif not self.closed:
             self._head = self._delegate = self._on_close = None
             self._reads = 0
-            self._idle_since = self._loop.time()
+            self._enter(answering=False)
             self._resume_reading()
             if self._in:
                 self._loop.call_soon(self._begin_next)
@@ -349,7 +322,8 @@ class Client(httputil.HTTPConnection):
         if self.closed:
             return
         if not self._lingering:
-            self._lingering, self._idle_since = True, self._loop.time()
+            self._lingering = True
+            self._enter(answering=False)
             self._in.clear()
             self._resume_reading()
         if not self._out:
@@ -360,12 +334,11 @@ class Client(httputil.HTTPConnection):
         """Enforce the timeouts. Called once a second."""
         limits = self._owner.limits
         if self._out:
-            acknowledged = self._link.acknowledged()
-            if acknowledged != self._progress[1]:
-                self._progress = now, acknowledged
-            elif now - self._progress[0] > limits.write_s:
+            if self._out.stalled_s(now) > limits.write_s:
                 self.close(abort=True)
-        elif now - (self._idle_since or now) > (LINGER_S if self._lingering else limits.request_s):
+            return
+        timeout_s = LINGER_S if self._lingering else limits.answer_s if self._answering else limits.request_s
+        if now - self._since > timeout_s:
             self.close(abort=self._link.unacknowledged() > 0)
 
     def close(self, *, abort: bool = False) -> None:
@@ -377,9 +350,6 @@ class Client(httputil.HTTPConnection):
             with contextlib.suppress(OSError):
                 self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self._socket.close()
-        if self._flushed:
-            _break(self._flushed)
-            self._flushed = None
         on_close, self._on_close = self._on_close, None
         if on_close and not self._finished:
             on_close()
@@ -389,12 +359,6 @@ class Client(httputil.HTTPConnection):
         if self._pausing:
             self._pausing.cancel()
         self._stop_reading()
-        self._loop.remove_writer(self._fd)
         self._in.clear()  # The handler references this object until the garbage collector finds both.
-        self._out.clear()
+        self._out.close()
         self._owner.gone(self)
-
-
-def _break(flushed: Flushed) -> None:
-    flushed.set_exception(iostream.StreamClosedError())
-    flushed.exception()  # mark it as retrieved: asyncio complains if no handler awaits it

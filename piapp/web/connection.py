@@ -23,6 +23,7 @@ import struct
 import time
 from abc import ABC, abstractmethod
 
+from piapp.web.limits import share_of
 from piapp.web.link import Link
 
 log = logging.getLogger(__name__)
@@ -44,6 +45,7 @@ class Connection(ABC):
         It is among `connections` for as long as it is open.
         """
         self.address = address
+        self.share = share_of(address, sock.getsockname()[0])  # as limits count it
         self.agent = agent
         self.closed = False
         self.has_place = True  # counts towards the limit on viewers

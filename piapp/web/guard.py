@@ -129,6 +129,12 @@ class Handler(web.RequestHandler):
         return self.request.headers.get("User-Agent", "")[:AGENT_LIMIT]
 
     @property
+    def share(self) -> str:
+        """The client's address as limits count it."""
+        share: str = self.request.connection.share  # type: ignore[union-attr]  # a Client
+        return share
+
+    @property
     def address(self) -> str:
         return self.request.remote_ip or ""
 

@@ -18,6 +18,7 @@ class Limits:
     """The defaults are generous for people and programs, and the smallest board can bear them."""
 
     request_s: float = 10.0  # request timeout, and idle timeout between requests
+    answer_s: float = 60.0  # A handler that has not responded by then never will.
     write_s: float = 10.0  # A client that reads nothing of its response for this long is disconnected.
     no_files_s: float = 30.0  # The watchdog restarts piapp after this long without a free file descriptor.
     waiting: int = 64  # connections other than streams and pages, in all
@@ -57,19 +58,21 @@ class Shares:
         self._of_one = {share: budget for share, budget in self._of_one.items() if not budget.is_unused}
 
 
-def share_of(address: str) -> str:
-    """The key under which this address is counted; empty if only the global limits apply.
+def share_of(address: str, own: str) -> str:
+    """The key under which a client's address is counted; empty if only the global limits apply.
 
-    IPv6 is counted by /64, since one host can use any number of addresses in it. Loopback is exempt: behind a proxy on
-    this computer, all clients have that address.
+    `own` is the server's address on this connection. A distant IPv6 client is counted by its /64, of which it can use any
+    address. A client in the server's /64 is counted by its address, since all of the local network is in that /64.
+    Loopback is exempt: behind a proxy on this computer, all clients have that address.
     """
     try:
         found = ipaddress.ip_address(address.partition("%")[0])
+        if found.is_loopback:
+            return ""
+        network = ipaddress.ip_network((found, 64), strict=False) if found.version == 6 else None
+        return address if network is None or ipaddress.ip_address(own.partition("%")[0]) in network else str(network)
     except ValueError:
         return ""
-    if found.is_loopback:
-        return ""
-    return str(ipaddress.ip_network((found, 64), strict=False)) if found.version == 6 else address
 
 
 def fit(wanted: int, limits: Limits, in_use: int) -> tuple[int, int]:
@@ -77,7 +80,7 @@ def fit(wanted: int, limits: Limits, in_use: int) -> tuple[int, int]:
 
     Raises the soft limit as far as necessary and allowed. `in_use`: descriptors that are open without any connection.
     """
-    needed = in_use + RESERVED_FILES + limits.waiting + wanted
+    needed = in_use + RESERVED_FILES + limits.waiting + closing(limits.waiting) + wanted
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft < needed and soft != resource.RLIM_INFINITY:
         soft = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
@@ -86,4 +89,9 @@ def fit(wanted: int, limits: Limits, in_use: int) -> tuple[int, int]:
         return wanted, limits.waiting
     room = max(2, soft - in_use - RESERVED_FILES)
     waiting = max(1, min(limits.waiting, room // 3))
-    return max(1, room - waiting), waiting
+    return max(1, room - waiting - closing(waiting)), waiting
+
+
+def closing(waiting: int) -> int:
+    """How many streams and pages without a place may wait for their close handshake, besides so many `waiting`."""
+    return waiting // 4

@@ -141,7 +141,7 @@ class Door:
                 self._out_of_files(error)
                 return
             self._no_files_since = None
-            share = share_of(address[0])
+            share = share_of(address[0], sock.getsockname()[0])
             *own, of_all = self._connects.budgets(share)
             if self._shares[share] >= self.limits.waiting_of_one or not all(budget.allows() for budget in own):
                 sock.close()

@@ -134,7 +134,7 @@ class Page(Connection):
             return
         pages = self._site.pages
         old = pages.get(self._client)
-        if not self._site.places.make_room(self.address, old, self):
+        if not self._site.places.make_room(self.share, old, self):
             self.give_up_place()
             return
         self._greet()

@@ -25,7 +25,7 @@ class StreamHandler(Handler):
         )
         fps = self._fps()
         head = _head({"Content-Type": multipart.content_type()})
-        if self.request.method == "GET" and not self.site.places.make_room(self.address):
+        if self.request.method == "GET" and not self.site.places.make_room(self.share):
             self.refuse(503, self.site.places.full_sentence(), Retry_After="5")
         sock = self.take_socket()
         if sock is None:

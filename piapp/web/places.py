@@ -10,8 +10,6 @@ from piapp.web.limits import Limits
 
 log = logging.getLogger(__name__)
 
-CLOSING = 16  # connections without a place that may still wait for their close handshake
-
 
 class Places:
     """Belongs to the event loop."""
@@ -31,8 +29,8 @@ class Places:
             sentence = "too few file descriptors for %d viewers: the limit is %d (raise ulimit -n)"
             log.warning(sentence, wanted, self.viewers)
 
-    def make_room(self, address: str, *but: Connection | None) -> bool:
-        """Whether there is a place for one more viewer from this address. `but` do not count.
+    def make_room(self, share: str, *but: Connection | None) -> bool:
+        """Whether there is a place for one more viewer of this share. `but` do not count.
 
         When all are taken, evict the viewer that has waited longest for a picture, if that is beyond `least_pace_s`;
         otherwise the newest viewer of an address that has two more places than this one. So no address can hold all.
@@ -40,7 +38,7 @@ class Places:
         taken = [each for each in self.connections if each.has_place and each not in but]
         if len(taken) < self.viewers:
             return True
-        evicted = self._slowest(taken) or _newest_of_largest_share(taken, limits.share_of(address))
+        evicted = self._slowest(taken) or _newest_of_largest_share(taken, share)
         if evicted:
             evicted.give_up_place()
         return bool(evicted)
@@ -48,7 +46,7 @@ class Places:
     def limit_closing(self) -> None:
         """Reset the oldest connection without a place if too many wait for their close handshake."""
         closing = [each for each in self.connections if not each.has_place]
-        if len(closing) > CLOSING:
+        if len(closing) > limits.closing(self.waiting):
             min(closing, key=lambda each: each.opened).close("(too slow to close)", abort=True)
 
     def full_sentence(self) -> str:
@@ -60,10 +58,10 @@ class Places:
 
 
 def _newest_of_largest_share(viewers: list[Connection], share: str) -> Connection | None:
-    shares = Counter(limits.share_of(each.address) for each in viewers)
+    shares = Counter(each.share for each in viewers)
     own = shares[share] if share else 0
     del shares[""]
     for most, count in shares.most_common(1):
         if most != share and count >= own + 2:
-            return max((v for v in viewers if limits.share_of(v.address) == most), key=lambda each: each.opened)
+            return max((each for each in viewers if each.share == most), key=lambda each: each.opened)
     return None
