@@ -61,8 +61,8 @@ class Shares:
 def share_of(address: str, own: str) -> str:
     """The key under which a client's address is counted; empty if only the global limits apply.
 
-    `own` is the server's address on this connection. A distant IPv6 client is counted by its /64, of which it can use any
-    address. A client in the server's /64 is counted by its address, since all of the local network is in that /64.
+    `own` is the server's address on this connection. A distant IPv6 client is counted by its /64, of which it can use
+    any address. A client in the server's own /64 is counted by its address, since all of the local network is in it.
     Loopback is exempt: behind a proxy on this computer, all clients have that address.
     """
     try:
