@@ -54,7 +54,6 @@ class Door:
         self._no_files_since: float | None = None  # loop time since which accept() has lacked file descriptors
 
     def open(self) -> None:
-        self._sweeping = self._loop.call_later(SWEEP_S, self._sweep)
         self._listen()
 
     def shut(self) -> None:
@@ -156,6 +155,8 @@ class Door:
         if share:
             self._shares[share] += 1
         self.clients.add(Client(sock, address, share, self))
+        if self._sweeping is None:
+            self._sweeping = self._loop.call_later(SWEEP_S, self._sweep)
 
     def _make_room(self) -> bool:
         """Evict the connection that has been idle, or too slow to take its response, for longest. False: none is."""
@@ -173,12 +174,13 @@ class Door:
         self._pause(NO_FILES_S)
 
     def _sweep(self) -> None:
-        self._sweeping = self._loop.call_later(SWEEP_S, self._sweep)
+        """Enforce the timeouts. Runs only while there are clients: viewers alone do not wake the event loop for it."""
         now = self._loop.time()
         self.requests.sweep()
         self._connects.sweep()
         for client in tuple(self.clients):
             client.sweep(now)
+        self._sweeping = self._loop.call_later(SWEEP_S, self._sweep) if self.clients else None
 
 
 def bind(host: str, port: int, *, ahead: bool = True) -> list[socket.socket]:
