@@ -119,7 +119,7 @@ def _missing(url: str) -> bool:
 
 def _try(opener: Any, url: str) -> tuple[int, str]:
     if _missing(url):
-        return 1, "no network interface of this computer has the address that host in the settings names"
+        return 1, "no network interface has the address that host in the settings names"
     try:
         with opener.open(f"{url}/snapshot.jpg", timeout=ANSWER_LIMIT_S) as answer:
             return (0, "") if answer.read(2) == b"\xff\xd8" else (2, "what answers there is not piapp")

@@ -45,7 +45,7 @@ def test_an_address_that_it_gets_after_it_has_started(machines: Machines, suite:
     machine.path(SETTINGS).write_text(f'[server]\nhost = "{machine.address}"\n')
     machine.boot(network=False)
     assert machine.property("ActiveState") == "active"
-    assert f"No network interface of this computer has the address {machine.address}" in machine.journal()
+    assert f"No network interface has the address {machine.address}" in machine.journal()
     assert not machine.answers()
     machine.plug()
     until(machine.shows_picture, 60)
@@ -103,7 +103,7 @@ def test_a_clock_that_is_wrong_at_the_start_and_set_while_somebody_watches(insta
     assert b"1970" in date(installed)
     with socket.create_connection((installed.address, 8080), 10) as viewer:
         viewer.settimeout(2)
-        viewer.sendall(b"GET /stream HTTP/1.1\r\nHost: camera.local\r\n\r\n")
+        viewer.sendall(b"GET /stream HTTP/1.1\r\nHost: piapp-test.local\r\n\r\n")
         read_frames(viewer, 20)
         clock.write_text("@2031-05-06 07:08:09\n")
         until(lambda: b"2031" in date(installed), 10)
@@ -115,7 +115,7 @@ def test_a_clock_that_is_wrong_at_the_start_and_set_while_somebody_watches(insta
 def date(machine: Machine) -> bytes:
     """What piapp takes the time for."""
     with socket.create_connection((machine.address, 8080), 10) as asking:
-        asking.sendall(b"GET /health HTTP/1.1\r\nHost: camera.local\r\nConnection: close\r\n\r\n")
+        asking.sendall(b"GET /health HTTP/1.1\r\nHost: piapp-test.local\r\nConnection: close\r\n\r\n")
         return next(line for line in asking.recv(4096).splitlines() if line.startswith(b"Date:"))
 
 

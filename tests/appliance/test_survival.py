@@ -51,7 +51,7 @@ def test_it_is_fed_the_watchdog_while_all_is_well(trixie: Machine) -> None:
     drop_in(trixie, "WatchdogSec=2")
     trixie.run("systemctl", "restart", "piapp")
     with socket.create_connection((trixie.address, 8080), 10) as viewer:
-        viewer.sendall(b"GET /stream HTTP/1.1\r\nHost: camera.local\r\n\r\n")
+        viewer.sendall(b"GET /stream HTTP/1.1\r\nHost: piapp-test.local\r\n\r\n")
         end = time.monotonic() + 5
         while time.monotonic() < end:
             assert viewer.recv(1 << 20)
@@ -84,7 +84,7 @@ def test_one_that_always_ends_is_started_ever_more_rarely_and_for_ever(installed
 def test_it_ends_at_once_with_many_viewers(installed: Machine) -> None:
     viewers = [socket.create_connection((installed.address, 8080), 10) for _ in range(VIEWERS)]
     for viewer in viewers:
-        viewer.sendall(b"GET /stream HTTP/1.1\r\nHost: camera.local\r\n\r\n")
+        viewer.sendall(b"GET /stream HTTP/1.1\r\nHost: piapp-test.local\r\n\r\n")
     for viewer in viewers:
         assert viewer.recv(1 << 16).startswith(b"HTTP/1.1 200")
     began = time.monotonic()
