@@ -21,7 +21,7 @@ BACKLOG = 512
 # To listen on an address that is not there yet. Python has no names for them: <linux/in.h>, <linux/in6.h>.
 FREEBIND = {socket.AF_INET: (socket.IPPROTO_IP, 15), socket.AF_INET6: (socket.IPPROTO_IPV6, 78)}
 
-AT_ONCE = 16  # connections accepted in one turn of the event loop
+AT_ONCE = 8  # connections accepted in one turn of the event loop
 SWEEP_S = 1.0
 FULL_S = 0.05  # pause while all connections are in use
 NO_FILES_S = 1.0  # pause after running out of file descriptors

@@ -55,11 +55,11 @@ def test_an_older_version_takes_over_and_one_version_before_is_kept(trixie: Mach
 
 
 def test_new_settings_are_named(trixie: Machine) -> None:
-    field = "    port: int = _setting(8080, takes.whole(1, 65535))\n"
+    field = "    port: int = setting(8080, takes.whole(1, 65535))\n"
     newer = other_version(
         trixie,
         "9.0.0",
-        ("piapp/config.py", field, field + "    colour: bool = _setting(True, takes.yes_no())\n"),
+        ("piapp/config.py", field, field + "    colour: bool = setting(True, takes.yes_no())\n"),
         ("config.toml", "max_viewers", "colour = true\nmax_viewers"),
     )
     said = trixie.install(checkout=newer)
