@@ -73,9 +73,7 @@ def test_an_address_that_is_not_there_yet(machines: Machines) -> None:
         said = machine.install()
         assert "it runs, but shows no picture: no network interface has the address" in said
         assert machine.property("ActiveState") == "active"
-    assert "No network interface has the address 192.0.2.7" in machine.run(
-        "piapp", "check", check=False
-    )
+    assert "No network interface has the address 192.0.2.7" in machine.run("piapp", "check", check=False)
 
 
 def test_again_changes_nothing(installed: Machine) -> None:
